@@ -1,0 +1,45 @@
+# `make help` lists what there is to do. Needs Python 3.11 or newer and a package index.
+# Paths here are relative and .venv's tools run as `python -m`, so that the checkout may stand
+# anywhere, in a path with spaces too.
+
+python := .venv/bin/python
+not_everywhere := slow or browser or gpu
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup test test-slow test-browser bench lint format clean
+.NOTPARALLEL: # -j changes nothing: each step keeps the processor busy by itself
+unexport PYTHONHOME PYTHONPATH
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
+
+demo: setup ## explain 16 features of a real SAE, print a table, write a report
+	@$(python) -m sagescope.experiments.cli demo $(ARGS)
+
+setup: ## make .venv and install everything into it (PYTHON=... chooses the Python)
+	@sh .ci/setup
+
+test: setup ## run the tests that need a few minutes at most (ARGS=... goes to pytest)
+	@$(python) -m pytest -m 'not ($(not_everywhere))' $(ARGS)
+
+test-slow: setup ## run the slow tests: real model, real installs, kill and resume
+	@$(python) -m pytest -m 'slow and not browser and not gpu' $(ARGS)
+
+test-browser: setup ## run the tests that look at pages in a Chromium
+	@$(python) -m pytest -m browser $(ARGS) || [ $$? -eq 5 ] # 5: no such test yet
+
+bench: setup ## run the benchmarks; each prints its own figures
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(python) "$$file"; done
+
+lint: setup ## check style, formatting and types
+	@$(python) -m ruff check
+	@$(python) -m ruff format --check
+	@$(python) -m pyright
+
+format: setup ## put the code into the project's format
+	@$(python) -m ruff check --fix --exit-zero
+	@$(python) -m ruff format
+
+clean: ## remove .venv and everything else that can be made again (not your runs)
+	rm -rf .venv .venv.lock build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find agents benchmarks experiments prompts sae tests -name __pycache__ -prune -exec rm -rf {} +
