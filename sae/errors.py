@@ -1,0 +1,90 @@
+"""Every error that Sagescope raises on purpose, as one tree.
+
+SagescopeError
+├── UnknownName            a name that is in no list: the message shows the near ones
+├── HookPointError         a hook point that the subject model does not have or cannot serve
+├── SubjectError           a subject model that cannot be loaded or prepared as asked
+├── SAEError               an SAE that cannot be loaded, or does not fit its subject model
+├── CorpusError            a corpus that cannot be read, or is too small for what is asked
+├── EvidenceError          collected evidence that is missing, damaged or of another run
+│   └── WrongSplit         a read from a split that the reader must not see
+├── FeatureError           a feature index that the source does not have
+├── TextError              a text that cannot be run (empty, too long, not text)
+├── BudgetExhausted        a hard cap was reached; what was spent is in the message
+├── RuleError              a rule that does not parse or asks for what no token can satisfy
+└── JournalError           a journal that is damaged, of another version, or in use
+
+Each message says what is wrong and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SagescopeError(Exception):
+    """Base of all errors raised on purpose; the command line prints it as one sentence."""
+
+
+class UnknownName(SagescopeError):
+    """A name that is in no list."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        super().__init__(f"Unknown {kind} {name!r}. {did_you_mean(name, known)}")
+
+
+class HookPointError(SagescopeError):
+    """A hook point that the subject model does not have or cannot serve."""
+
+
+class SubjectError(SagescopeError):
+    """A subject model that cannot be loaded or prepared as asked."""
+
+
+class SAEError(SagescopeError):
+    """An SAE that cannot be loaded, or does not fit its subject model."""
+
+
+class CorpusError(SagescopeError):
+    """A corpus that cannot be read, or is too small for what is asked."""
+
+
+class EvidenceError(SagescopeError):
+    """Collected evidence that is missing, damaged or of another run."""
+
+
+class WrongSplit(EvidenceError):
+    """A read from a split that the reader must not see."""
+
+
+class FeatureError(SagescopeError):
+    """A feature index that the source does not have."""
+
+
+class TextError(SagescopeError):
+    """A text that cannot be run."""
+
+
+class BudgetExhausted(SagescopeError):
+    """A hard cap was reached."""
+
+
+class RuleError(SagescopeError):
+    """A rule that does not parse or asks for what no token can satisfy."""
+
+
+class JournalError(SagescopeError):
+    """A journal that is damaged, of another version, or in use."""
+
+
+def did_you_mean(name: str, known: Iterable[str], limit: int = 6) -> str:
+    """A sentence that lists the known names nearest to `name`."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=limit, cutoff=0.4)
+    shown = near or names[:limit]
+    if not shown:
+        return "There are none."
+    lead = "Nearest" if near else "Known"
+    more = "" if near or len(names) <= limit else f" and {len(names) - limit} more"
+    return f"{lead}: {', '.join(shown)}{more}."

@@ -1,0 +1,92 @@
+"""Which document belongs to which split: decided by content, before anybody looks at it.
+
+A document's SHA-256 picks its split. Near-duplicates (estimated Jaccard similarity of word
+3-grams, by MinHash and locality-sensitive hashing: Broder 1997; Leskovec, Rajaraman & Ullman,
+"Mining of Massive Datasets", ch. 3) follow the first of them that was seen. A document that is
+near to documents of two splits belongs to neither and is dropped, so that no text has a
+near-duplicate on the other side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from .corpus import Corpus, Document
+
+#: What explainers see, what choosing among explanations sees, what scorers see (percent).
+SHARES: Mapping[str, int] = {"explain": 50, "select": 15, "score": 35}
+
+#: Shorter texts (in words) join only when they are equal but for case, spaces and punctuation:
+#: short texts share a pattern without being copies.
+SHORT = 30
+
+_WORD = re.compile(r"\w+")
+
+
+class Splitter:
+    """Places documents, one after another, into the splits named by `shares`.
+
+    shares: split name → percent, adding up to 100.
+    similarity: estimated Jaccard similarity of word 3-grams from which two texts are near.
+    """
+
+    def __init__(self, shares: Mapping[str, int] = SHARES, similarity: float = 0.5):
+        from datasketch import MinHash, MinHashLSH
+
+        if sum(shares.values()) != 100 or min(shares.values()) < 0:
+            raise ValueError(f"shares must be percents that add up to 100, not {dict(shares)}")
+        self.shares = dict(shares)
+        self._signature = MinHash(num_perm=64, seed=1, hashfunc=zlib.crc32)
+        self._near = MinHashLSH(threshold=similarity, num_perm=64)
+        self._split_of: dict[bytes, str] = {}
+        self._split_at: list[str] = []
+
+    def place(self, document: Document) -> str | None:
+        """The document's split, or None when it is near to documents of two splits."""
+        words = _WORD.findall(document.text.casefold())
+        plain = hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).digest()
+        if plain in self._split_of:
+            return self._split_of[plain]
+        if len(words) < SHORT:
+            split = self._by_hash(plain)
+        else:
+            signature = self._signature.copy()
+            signature.update_batch(_shingles(words))
+            near = {self._split_at[key] for key in self._near.query(signature)}
+            if len(near) > 1:
+                return None
+            split = near.pop() if near else self._by_hash(plain)
+            self._near.insert(len(self._split_at), signature, check_duplication=False)
+            self._split_at.append(split)
+        self._split_of[plain] = split
+        return split
+
+    def _by_hash(self, digest: bytes) -> str:
+        place = int.from_bytes(digest[:8], "big") % 100
+        for split, share in self.shares.items():
+            if place < share:
+                return split
+            place -= share
+        raise AssertionError("shares add up to 100")
+
+
+def _shingles(words: list[str]) -> list[bytes]:
+    """Word 3-grams, each as the bytes of its words' CRCs (fast to make, stable over runs)."""
+    codes = np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words], "<u4")
+    grams = np.stack([codes[:-2], codes[1:-1], codes[2:]], axis=1)
+    return [gram.tobytes() for gram in np.unique(grams, axis=0)]
+
+
+def part(corpus: Corpus, name: str, shares: Mapping[str, int]) -> Corpus:
+    """The documents of `corpus` that fall into the share called `name`, as a corpus."""
+
+    def read() -> Iterator[Document]:
+        splitter = Splitter(shares)
+        return (document for document in corpus if splitter.place(document) == name)
+
+    return Corpus(f"{corpus.name}#{name}", read)

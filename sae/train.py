@@ -1,0 +1,211 @@
+"""Train an SAE on a hook point of a subject model, with SAELens's own trainer.
+
+The trainer, its schedules, losses and file formats are SAELens's; this module feeds it activations
+from a corpus, keeps checkpoints it can continue from, and saves the result as SAELens saves it
+(`sae_weights.safetensors`, `cfg.json`), with what prepares the subject model in its metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .corpus import load_corpus
+from .errors import CorpusError, SAEError, UnknownName
+from .hook_points import HookPoint
+from .paths import new_file
+from .splits import part
+from .subject import SubjectModel
+from .windows import batches, cut, pad, tokenized
+
+#: Documents that training sees, and those kept for measuring and explaining (percent).
+PARTS = {"train": 80, "held-out": 20}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What to train. tokens, batch and buffer count activation vectors; context counts tokens.
+
+    checkpoints: how many times to save on the way. lr is Adam's; it warms up over the first 5 % of
+    the steps and falls linearly to a tenth over the last 30 %.
+    """
+
+    subject: str = "smollm2-135m-instruct"
+    hook_point: str = "blocks.19.hook_resid_post"
+    corpus: str = "builtin:english"
+    arch: str = "topk"
+    width: int = 4608
+    k: int = 32
+    tokens: int = 4_000_000
+    context: int = 128
+    batch: int = 2048
+    buffer: int = 131_072
+    lr: float = 8e-4
+    checkpoints: int = 20
+    seed: int = 0
+
+
+class ActivationStream:
+    """An endless iterator of shuffled activations [batch, d] in float32, which can be resumed.
+
+    `windows_read` says how many windows of the corpus have gone through the model; a stream that
+    starts with `skip` leaves out that many. The BOS position is never among the activations.
+    """
+
+    def __init__(
+        self, subject: SubjectModel, at: HookPoint, settings: TrainSettings, skip: int = 0
+    ):
+        self.subject, self.at, self.settings = subject, at, settings
+        self.windows_read = skip
+        self.passes = 0
+        self._skip = skip
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        from sae_lens.training.mixing_buffer import mixing_buffer
+
+        return mixing_buffer(self.settings.buffer, self.settings.batch, self._activations())
+
+    def _activations(self) -> Iterator[torch.Tensor]:
+        room = self.settings.context - 1
+        bos, filler = self.subject.bos_id, self.subject.bos_id
+        for rows in self._window_groups(room):
+            for group in batches([len(row) for row in rows], budget=8 * self.settings.context):
+                chosen = [[bos, *rows[place]] for place in group]
+                found = self.subject.activations(pad(chosen, filler), self.at)
+                kept = [found[i, 1 : len(row)] for i, row in enumerate(chosen)]
+                self.windows_read += len(group)
+                yield torch.cat(kept).float()
+
+    def _window_groups(self, room: int, at_once: int = 256) -> Iterator[list[tuple[int, ...]]]:
+        corpus = part(load_corpus(self.settings.corpus), "train", PARTS)
+        number, group = 0, []
+        while True:
+            before = number
+            for _, ids in tokenized(corpus, self.subject):
+                for window in cut(ids, 0, room):
+                    number += 1
+                    if number <= self._skip or len(window.ids) < 8:
+                        continue
+                    group.append(window.ids)
+                    if len(group) == at_once:
+                        yield group
+                        group = []
+            if number == before:
+                raise CorpusError(f"{self.settings.corpus} gives no text to train on.")
+            self.passes += 1
+
+
+def train(settings: TrainSettings, out: Path) -> Path:
+    """Train an SAE into the folder `out` and return it; continues from a checkpoint in it.
+
+    Raises UnknownName for an architecture SAELens does not train, SAEError where `out` holds
+    another training's checkpoints.
+    """
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out / "train.json", settings)
+    torch.manual_seed(settings.seed)
+    subject = SubjectModel.load(settings.subject)
+    at = subject.hook_point(settings.hook_point)
+    steps = settings.tokens // settings.batch
+    checkpoint = _latest(out)
+    position = json.loads((checkpoint / "position.json").read_text()) if checkpoint else {}
+    stream = ActivationStream(subject, at, settings, skip=position.get("windows_read", 0))
+    sae = _new_sae(settings, subject)
+
+    def keep_only(checkpoint_path: Path | None) -> None:
+        assert checkpoint_path is not None
+        with new_file(checkpoint_path / "position.json") as draft:
+            draft.write_text(json.dumps({"windows_read": stream.windows_read}))
+        for other in out.glob("checkpoints/*"):
+            if other != checkpoint_path:
+                shutil.rmtree(other)
+
+    trainer = SAETrainer(
+        SAETrainerConfig(
+            total_training_samples=settings.tokens,
+            train_batch_size_samples=settings.batch,
+            lr=settings.lr,
+            lr_end=settings.lr / 10,
+            lr_warm_up_steps=steps // 20,
+            lr_decay_steps=steps * 3 // 10,
+            dead_feature_window=max(10, 200_000 // settings.batch),
+            n_batches_for_norm_estimate=max(1, min(64, steps // 10)),
+            autocast=subject.dtype == torch.bfloat16,
+            device=str(subject.device),
+            n_checkpoints=settings.checkpoints,
+            checkpoint_path=str(out / "checkpoints"),
+        ),
+        sae,
+        iter(stream),
+        save_checkpoint_fn=keep_only,
+    )
+    if checkpoint:
+        sae.load_weights_from_checkpoint(checkpoint)
+        trainer.load_trainer_state(checkpoint)
+    trained = trainer.fit()
+    trained.cfg.metadata.training_tokens = settings.tokens
+    trained.cfg.metadata.corpus_passes = stream.passes
+    trained.save_inference_model(out)
+    return out
+
+
+def _new_sae(settings: TrainSettings, subject: SubjectModel) -> Any:
+    from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY as KNOWN
+    from sae_lens.saes.sae import SAEMetadata
+
+    if settings.arch not in KNOWN:
+        raise UnknownName("SAE architecture", settings.arch, KNOWN)
+    sae_class, config_class = KNOWN[settings.arch]
+    names = {field.name for field in dataclasses.fields(config_class)}
+    sparsity = {"k": settings.k} if "k" in names else {}
+    at = subject.hook_point(settings.hook_point)
+    width_in = subject.activations(torch.tensor([[subject.bos_id]]), at).shape[-1]
+    return sae_class(
+        config_class(
+            d_in=width_in,
+            d_sae=settings.width,
+            dtype="float32",
+            device=str(subject.device),
+            normalize_activations="expected_average_only_in",
+            metadata=SAEMetadata(
+                model_name=subject.id,
+                hook_name=settings.hook_point,
+                context_size=settings.context,
+                prepend_bos=True,
+                exclude_special_tokens=True,
+                dataset_path=settings.corpus,
+            ),
+            **sparsity,
+        )
+    )
+
+
+def _claim(record: Path, settings: TrainSettings) -> None:
+    """Write the resolved settings, or refuse a folder that belongs to other ones."""
+    wanted = asdict(settings)
+    if record.exists():
+        there = json.loads(record.read_text())
+        differing = [name for name in wanted if there.get(name) != wanted[name]]
+        if differing:
+            raise SAEError(
+                f"{record.parent} holds a training with other settings "
+                f"({', '.join(differing)}): give another folder, or delete that one."
+            )
+    with new_file(record) as draft:
+        draft.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def _latest(out: Path) -> Path | None:
+    """The newest whole checkpoint: the position is written last."""
+    whole = [file.parent for file in out.glob("checkpoints/*/position.json")]
+    return max(whole, key=lambda folder: folder.stat().st_mtime, default=None)

@@ -1,0 +1,70 @@
+"""Token windows: documents cut to the context length, and padded into batches of a token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .corpus import Document
+from .subject import SubjectModel
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of one document that fits the context.
+
+    document: its place in the stream of documents. start: its first token's place in the document.
+    ids: token ids without the BOS token.
+    """
+
+    document: int
+    start: int
+    ids: tuple[int, ...]
+
+
+def cut(ids: Sequence[int], document: int, room: int) -> list[Window]:
+    """The windows of one document, each of at most `room` tokens, none across its border."""
+    starts = range(0, len(ids), room)
+    return [Window(document, start, tuple(ids[start : start + room])) for start in starts]
+
+
+def tokenized(
+    documents: Iterable[Document], subject: SubjectModel, at_once: int = 64
+) -> Iterator[tuple[Document, tuple[int, ...]]]:
+    """Documents with their token ids, tokenised `at_once` at a time."""
+    waiting: list[Document] = []
+
+    def flush() -> Iterator[tuple[Document, tuple[int, ...]]]:
+        rows = subject.tokenize([document.text for document in waiting])
+        yield from zip(waiting, (row.ids for row in rows), strict=True)
+
+    for document in documents:
+        waiting.append(document)
+        if len(waiting) == at_once:
+            yield from flush()
+            waiting = []
+    yield from flush()
+
+
+def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Group rows of similar length so that no padded batch holds more than `budget` tokens.
+
+    Returns lists of row numbers; every row is in exactly one, also one longer than the budget.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    grouped: list[list[int]] = []
+    for row in order:
+        longest = lengths[grouped[-1][0]] if grouped else 0
+        if grouped and longest * (len(grouped[-1]) + 1) <= budget:
+            grouped[-1].append(row)
+        else:
+            grouped.append([row])
+    return grouped
+
+
+def pad(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
+    """Rows of token ids as one tensor [rows, longest], padded on the right."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])
