@@ -1,0 +1,124 @@
+"""The nouns of the loop: what minds, the loop, the scorers and the journal hand to each other.
+
+All are frozen Pydantic models, because all of them go into the journal and come back from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .rules.language import Rule
+
+
+class Record(BaseModel):
+    """Base of the records: immutable, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hypothesis(Record):
+    """What a feature may respond to. `text` says it in words, `rule` so that a machine can check.
+
+    id: its number within the feature. kind: how it was found ("tokens", "word family", "context" …).
+    parent: the hypothesis it refines. round: when it was proposed (0 first).
+    """
+
+    id: int
+    kind: str
+    text: str
+    rule: Rule | None = None
+    parent: int | None = None
+    round: int = 0
+
+
+class Probe(Record):
+    """A text and what a hypothesis predicts for it, written down before it runs.
+
+    id: its number within the feature. purpose: why it is run ("should fire", "near miss", "bare",
+    "moved" …). fires: the prediction. token: the token string expected to fire, if it should.
+    pair: the probe it differs from in one edit.
+    """
+
+    id: int
+    hypothesis: int
+    purpose: str
+    text: str
+    fires: bool
+    token: str | None = None
+    pair: int | None = None
+
+
+class Outcome(Record):
+    """What a probe measured.
+
+    tokens, activations: the text as the feature saw it (activations in the SAE's units). maximum:
+    the highest. fired: it reached the feature's own threshold. agreed: fired as predicted.
+    """
+
+    probe: int
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    maximum: float
+    fired: bool
+    agreed: bool
+
+
+class Verdict(Record):
+    """What the outcomes say of a hypothesis; decided by code, never by a mind.
+
+    fires_as_predicted and silent_as_predicted: (agreed, run) of the probes that should fire and of
+    those that should not. posterior: probability that a fresh probe agrees (mean of a Beta(1, 1)
+    prior with the counts, the lower of the two sides). status: "confirmed" from .8 with both sides
+    tested, "refuted" below .5, else "open"; "refined" when a child took its place.
+    """
+
+    hypothesis: int
+    status: Literal["open", "confirmed", "refuted", "refined"]
+    fires_as_predicted: tuple[int, int]
+    silent_as_predicted: tuple[int, int]
+    posterior: float
+
+
+class Explanation(Record):
+    """What an explainer concludes.
+
+    labels: short names, one for each unrelated thing the feature responds to. description: what it
+    fires on and what not. rule: executable, for minds that can give one. side: "input" (what it
+    responds to) or "output" (what it does). coverage: share of the feature's activation mass on the
+    `explain` split that lies on tokens the rule predicts to fire, or None without a rule.
+    """
+
+    labels: tuple[str, ...]
+    description: str
+    rule: Rule | None = None
+    side: Literal["input", "output"] = "input"
+    coverage: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Conclusion(Record):
+    """How the loop ended for one feature."""
+
+    status: Literal["concluded", "out_of_budget", "failed"]
+    explanation: Explanation
+    hypotheses: tuple[Hypothesis, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    spent: dict[str, float] = {}
+    error: str | None = None
+
+
+def short(text: str, limit: int = 80) -> str:
+    """The first `limit` characters on one line, with an ellipsis where something was cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def quoted(words: Sequence[str], limit: int = 8) -> str:
+    """Words in quotes, comma-separated; the rest as a count."""
+    shown = ", ".join(f"“{word}”" for word in words[:limit])
+    return shown if len(words) <= limit else f"{shown} and {len(words) - limit} more"

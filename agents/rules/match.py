@@ -1,0 +1,132 @@
+"""Running rules over token tables: each condition becomes a boolean array over all tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from ...sae.tokens import TokenTable
+from .language import SHAPES, Clause, Condition, Match, Near, Rule
+
+_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$|\n\s*$")
+_WORD_CHARACTER = re.compile(r"\w")
+
+
+class Matcher:
+    """A token table with what rules ask of it; each question is answered once and kept."""
+
+    def __init__(self, table: TokenTable):
+        self.table = table
+        self._kept: dict[Match | Condition, np.ndarray] = {}
+
+    def predict(self, rule: Rule) -> np.ndarray:
+        """float32 [n]: the rule's prediction for each token, in the SAE's units."""
+        levels = np.zeros(len(self.table), np.float32)
+        for clause in rule.clauses:
+            np.maximum(levels, clause.level, out=levels, where=self.clause(clause))
+        return levels * np.float32(rule.unit)
+
+    def clause(self, clause: Clause) -> np.ndarray:
+        """bool [n]: where all conditions of a clause hold."""
+        holds = self.condition(clause.conditions[0])
+        for condition in clause.conditions[1:]:
+            holds = holds & self.condition(condition)
+        return holds
+
+    def condition(self, condition: Condition) -> np.ndarray:
+        """bool [n]: where a condition holds."""
+        if condition not in self._kept:
+            holds = self._near(condition) if isinstance(condition, Near) else None
+            if holds is None:
+                place = self.table.position if condition.of == "text" else self.in_sentence
+                high = np.inf if condition.high is None else condition.high
+                holds = (place >= condition.low) & (place <= high)
+            self._kept[condition] = ~holds if condition.negated else holds
+        return self._kept[condition]
+
+    def match(self, match: Match) -> np.ndarray:
+        """bool [n]: which tokens have a property."""
+        if match not in self._kept:
+            if match.kind in ("word", "stem", "suffix"):
+                names, ids = self.words
+                test = {"word": str.__eq__, "stem": str.startswith, "suffix": str.endswith}
+                hits = [any(test[match.kind](name, v) for v in match.values) for name in names]
+                hits[0] = False  # no word
+            else:
+                ids = self.table.ids
+                hits = _token_hits(match, self.table.vocab)
+            self._kept[match] = np.array(hits, bool)[ids] if len(ids) else np.zeros(0, bool)
+        return self._kept[match]
+
+    def _near(self, near: Near) -> np.ndarray:
+        here = self.match(near.match)
+        if near.is_current:
+            return here
+        table, n = self.table, len(self.table)
+        total = np.concatenate([[0], np.cumsum(here)])
+        place = np.arange(n)
+        begin, end = table.starts[table.window_of], table.starts[table.window_of + 1]
+        low = begin if near.first is None else np.clip(place + near.first, begin, end)
+        high = np.clip(place + near.last + 1, low, end)
+        return total[high] - total[low] >= near.at_least
+
+    @cached_property
+    def in_sentence(self) -> np.ndarray:
+        """int64 [n]: each token's place in its sentence, from 0."""
+        ends = np.array([bool(_SENTENCE_END.search(t)) for t in self.table.vocab], bool)
+        begins = np.zeros(len(self.table), bool)
+        if len(begins):
+            begins[1:] = ends[self.table.ids[:-1]]
+            begins[self.table.starts[:-1][np.diff(self.table.starts) > 0]] = True
+        place = np.arange(len(begins))
+        return place - np.maximum.accumulate(np.where(begins, place, 0))
+
+    @cached_property
+    def words(self) -> tuple[list[str], np.ndarray]:
+        """The word up to and with each token: distinct words (case-folded), int32 [n] into them.
+
+        A token that starts with a letter or digit and follows one that ends with one, without white
+        space between, continues its word. Word 0 is the empty one: the token is no word.
+        """
+        names: dict[str, int] = {"": 0}
+        found = np.zeros(len(self.table), np.int32)
+        vocab = [token.casefold() for token in self.table.vocab]
+        bare = [token.strip() for token in vocab]
+        begins = [bool(t) and bool(_WORD_CHARACTER.match(t[0])) for t in vocab]
+        closes = [bool(t) and bool(_WORD_CHARACTER.match(t[-1])) for t in vocab]
+        is_word = [bool(_WORD_CHARACTER.search(t)) for t in bare]
+        windows = self.table.window_of
+        so_far, last_window, open_word = "", -1, False
+        for place, (token, window) in enumerate(
+            zip(self.table.ids.tolist(), windows.tolist(), strict=True)
+        ):
+            joins = begins[token] and open_word and window == last_window
+            so_far = so_far + bare[token] if joins else bare[token]
+            if is_word[token]:
+                found[place] = names.setdefault(so_far, len(names))
+            open_word, last_window = closes[token], window
+        return list(names), found
+
+
+def _token_hits(match: Match, vocab: Sequence[str]) -> list[bool]:
+    if match.kind == "token":
+        wanted = set(match.values)
+        return [token in wanted for token in vocab]
+    sources = [SHAPES[v] for v in match.values] if match.kind == "shape" else match.values
+    patterns = [_compiled(source) for source in sources]
+    return [any(p.fullmatch(token.strip()) for p in patterns) for token in vocab]
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def predict(rule: Rule, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """The rule's prediction for each token of each tokenised text, in the SAE's units."""
+    table = TokenTable.of(texts)
+    values = Matcher(table).predict(rule)
+    return np.split(values, table.starts[1:-1]) if len(texts) else []
