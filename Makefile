@@ -32,9 +32,11 @@ bench: setup ## run the benchmarks; each prints its own figures
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(python) "$$file"; done
 
 lint: setup ## check style, formatting and types
-	@$(python) -m ruff check
-	@$(python) -m ruff format --check
-	@$(python) -m pyright
+	@status=0; \
+	$(python) -m ruff check || status=1; \
+	$(python) -m ruff format --check || status=1; \
+	$(python) -m pyright || status=1; \
+	exit $$status
 
 format: setup ## put the code into the project's format
 	@$(python) -m ruff check --fix --exit-zero

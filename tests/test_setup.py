@@ -150,7 +150,9 @@ def tools(tmp_path: Path) -> Path:
     """A folder with the programs that setup needs, and no Python."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    names = "awk cat cksum date df dirname expand grep ln make mkdir printf readlink rm sed sh sleep"
+    names = (
+        "awk cat cksum date df dirname expand grep ln make mkdir printf readlink rm sed sh sleep"
+    )
     for name in (*names.split(), "tail", "tr", "wc"):
         found = shutil.which(name)
         assert found, name
