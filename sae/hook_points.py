@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,14 @@ from .errors import HookPointError, did_you_mean
 
 if TYPE_CHECKING:
     from .subject import SubjectModel
+
+
+#: The residual stream, by legacy and bridge name, and what is written to it.
+_RESIDUAL = re.compile(
+    r"(embed|pos_embed)\.hook_out|ln_final\.hook_in|blocks\.\d+\.("
+    r"hook_in|hook_out|hook_(resid_(pre|mid|post)|attn_out|mlp_out)|ln[12]\.hook_in|"
+    r"(attn|mlp|attn\.o|mlp\.out)\.hook_out)"
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,11 @@ class HookPoint:
     module: str
     side: Literal["in", "out"]
     layer: int | None
+
+    @property
+    def in_residual_stream(self) -> bool:
+        """Whether this is the residual stream, or something that is added to it."""
+        return _RESIDUAL.fullmatch(self.canonical) is not None
 
 
 def resolve_hook_point(name: str, subject: SubjectModel) -> HookPoint:

@@ -21,6 +21,9 @@ from .corpus import Corpus, Document
 #: What explainers see, what choosing among explanations sees, what scorers see (percent).
 SHARES: Mapping[str, int] = {"explain": 50, "select": 15, "score": 35}
 
+#: Documents that training an SAE sees, and those kept for measuring and explaining it (percent).
+PARTS: Mapping[str, int] = {"train": 80, "held-out": 20}
+
 #: Shorter texts (in words) join only when they are equal but for case, spaces and punctuation:
 #: short texts share a pattern without being copies.
 SHORT = 30
@@ -32,15 +35,18 @@ class Splitter:
     """Places documents, one after another, into the splits named by `shares`.
 
     shares: split name → percent, adding up to 100.
-    similarity: estimated Jaccard similarity of word 3-grams from which two texts are near.
+    similarity: estimated Jaccard similarity of word 3-grams from which two texts are near. lane:
+    which 8 bytes of a text's hash decide (0 to 3). Splitting a part again takes another lane than
+    the part did: its documents agree in that one.
     """
 
-    def __init__(self, shares: Mapping[str, int] = SHARES, similarity: float = 0.5):
+    def __init__(self, shares: Mapping[str, int] = SHARES, similarity: float = 0.5, lane: int = 1):
         from datasketch import MinHash, MinHashLSH
 
         if sum(shares.values()) != 100 or min(shares.values()) < 0:
             raise ValueError(f"shares must be percents that add up to 100, not {dict(shares)}")
         self.shares = dict(shares)
+        self._bytes = slice(8 * lane, 8 * lane + 8)
         self._signature = MinHash(num_perm=64, seed=1, hashfunc=zlib.crc32)
         self._near = MinHashLSH(threshold=similarity, num_perm=64)
         self._split_of: dict[bytes, str] = {}
@@ -67,7 +73,7 @@ class Splitter:
         return split
 
     def _by_hash(self, digest: bytes) -> str:
-        place = int.from_bytes(digest[:8], "big") % 100
+        place = int.from_bytes(digest[self._bytes], "big") % 100
         for split, share in self.shares.items():
             if place < share:
                 return split
@@ -86,7 +92,10 @@ def part(corpus: Corpus, name: str, shares: Mapping[str, int]) -> Corpus:
     """The documents of `corpus` that fall into the share called `name`, as a corpus."""
 
     def read() -> Iterator[Document]:
-        splitter = Splitter(shares)
+        splitter = Splitter(shares, lane=0)
         return (document for document in corpus if splitter.place(document) == name)
 
-    return Corpus(f"{corpus.name}#{name}", read)
+    def digest() -> str:
+        return hashlib.sha256(f"{corpus.digest()} {name} {dict(shares)}".encode()).hexdigest()
+
+    return Corpus(f"{corpus.name}#{name}", read, digest)

@@ -116,6 +116,14 @@ class SubjectModel:
             self.id, hf_model=twin, tokenizer=self.tokenizer, dtype=self.dtype, device=self.device
         )
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the weights as they stand here (dtype included) and of the tokenizer."""
+        found = hashlib.sha256(tensor_digest(self.model.state_dict()).encode())
+        found.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        found.update(str(self.tokenizer.bos_token_id).encode())
+        return found.hexdigest()
+
     def hook_point(self, name: str) -> HookPoint:
         """Where `name` (a TransformerLens name, legacy or bridge) is in the module tree.
 
@@ -230,6 +238,16 @@ def _pieces(text: str, offsets: list[tuple[int, int]]) -> tuple[str, ...]:
         pieces.append(text[start:stop])
         start = stop
     return tuple(pieces)
+
+
+def tensor_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) of named tensors: their names, shapes, types and bytes."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        plain = tensor.detach().cpu().contiguous()
+        found.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 # -------------------------------------------------------------------- loading
@@ -366,10 +384,3 @@ def _quiet_transformers() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
-
-
-#: How SAELens says that a model was prepared, and what that means for activations here.
-#: Centring the writing weights of a LayerNorm model takes the mean over d_model out of everything
-#: that is written to the residual stream; folding LayerNorm and centring the unembedding change
-#: nothing that is written to it.
-Preparation = Mapping[str, Any]

@@ -21,12 +21,9 @@ from .corpus import load_corpus
 from .errors import CorpusError, SAEError, UnknownName
 from .hook_points import HookPoint
 from .paths import new_file
-from .splits import part
+from .splits import PARTS, part
 from .subject import SubjectModel
 from .windows import batches, cut, pad, tokenized
-
-#: Documents that training sees, and those kept for measuring and explaining (percent).
-PARTS = {"train": 80, "held-out": 20}
 
 
 @dataclass(frozen=True)
@@ -70,26 +67,29 @@ class ActivationStream:
     def __iter__(self) -> Iterator[torch.Tensor]:
         from sae_lens.training.mixing_buffer import mixing_buffer
 
-        return mixing_buffer(self.settings.buffer, self.settings.batch, self._activations())
+        mixed = mixing_buffer(self.settings.buffer, self.settings.batch, self._activations())
+        return (batch.float() for batch in mixed)
 
     def _activations(self) -> Iterator[torch.Tensor]:
         room = self.settings.context - 1
         bos, filler = self.subject.bos_id, self.subject.bos_id
         for rows in self._window_groups(room):
+            # The mixing buffer is copied at each yield, so what it gets is large.
+            kept: list[torch.Tensor] = []
             for group in batches([len(row) for row in rows], budget=8 * self.settings.context):
                 chosen = [[bos, *rows[place]] for place in group]
                 found = self.subject.activations(pad(chosen, filler), self.at)
-                kept = [found[i, 1 : len(row)] for i, row in enumerate(chosen)]
-                self.windows_read += len(group)
-                yield torch.cat(kept).float()
+                kept.extend(found[i, 1 : len(row)] for i, row in enumerate(chosen))
+            self.windows_read += len(rows)
+            yield torch.cat(kept)
 
     def _window_groups(self, room: int, at_once: int = 256) -> Iterator[list[tuple[int, ...]]]:
         corpus = part(load_corpus(self.settings.corpus), "train", PARTS)
         number, group = 0, []
         while True:
             before = number
-            for _, ids in tokenized(corpus, self.subject):
-                for window in cut(ids, 0, room):
+            for _, tokens in tokenized(corpus, self.subject):
+                for window in cut(tokens.ids, 0, room):
                     number += 1
                     if number <= self._skip or len(window.ids) < 8:
                         continue

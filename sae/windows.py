@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .corpus import Document
-from .subject import SubjectModel
+from .subject import SubjectModel, Tokens
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ def cut(ids: Sequence[int], document: int, room: int) -> list[Window]:
 
 def tokenized(
     documents: Iterable[Document], subject: SubjectModel, at_once: int = 64
-) -> Iterator[tuple[Document, tuple[int, ...]]]:
-    """Documents with their token ids, tokenised `at_once` at a time."""
+) -> Iterator[tuple[Document, Tokens]]:
+    """Documents with their tokens, tokenised `at_once` at a time."""
     waiting: list[Document] = []
 
-    def flush() -> Iterator[tuple[Document, tuple[int, ...]]]:
+    def flush() -> Iterator[tuple[Document, Tokens]]:
         rows = subject.tokenize([document.text for document in waiting])
-        yield from zip(waiting, (row.ids for row in rows), strict=True)
+        yield from zip(waiting, rows, strict=True)
 
     for document in documents:
         waiting.append(document)
@@ -64,7 +64,10 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return grouped
 
 
-def pad(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
-    """Rows of token ids as one tensor [rows, longest], padded on the right."""
-    longest = max(len(row) for row in rows)
+def pad(rows: Sequence[Sequence[int]], filler: int, multiple: int = 1) -> torch.Tensor:
+    """Rows of token ids as one tensor [rows, longest], padded on the right.
+
+    multiple: the second dimension is rounded up to a multiple of this.
+    """
+    longest = -(-max(len(row) for row in rows) // multiple) * multiple
     return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])

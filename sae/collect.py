@@ -1,0 +1,335 @@
+"""Collect evidence: stream a corpus through subject model and SAE once, and keep it on disk.
+
+Every document belongs to one split before anything looks at it (`splits`). The store lies under a
+key made of all that its numbers depend on, and is reused when it is there. A shard of some 65
+thousand tokens is the checkpoint: whatever stops a collection, the next one goes on after the last
+whole shard, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import store
+from .corpus import Corpus, Document
+from .encoder import LatentReader, Latents
+from .errors import CorpusError, EvidenceError
+from .evidence import Evidence
+from .paths import cache_root
+from .splits import SHARES, Splitter
+from .store import SplitShard, Vocabulary
+from .subject import Tokens
+from .summary import summarise
+from .windows import Window, cut, tokenized
+
+log = logging.getLogger(__name__)
+
+SHARD_TOKENS = 1 << 16
+#: Windows that go through the model between two looks at the clock.
+WINDOWS_AT_ONCE = 64
+#: The end of a document is left out when it is shorter than this, in tokens: it is hardly a context.
+SHORTEST_TAIL = 8
+
+
+def collect(
+    reader: LatentReader,
+    corpus: Corpus,
+    tokens: int = 500_000,
+    root: Path | None = None,
+    progress: bool = True,
+) -> Evidence:
+    """The evidence of the reader's features on the first `tokens` tokens of `corpus`.
+
+    tokens: without BOS tokens; fewer where the corpus ends. root: the folder of all evidence, by
+    default in the cache. progress: draw a bar on stderr once it has taken two seconds.
+    Raises CorpusError for a corpus that leaves a split empty, EvidenceError for a damaged store and
+    a full disk (what was collected stays).
+    """
+    key = evidence_key(reader, corpus, tokens)
+    folder = evidence_folder(key, root)
+    if not (folder / store.MANIFEST).exists():
+        with _alone(folder), _bar(tokens, progress) as bar, _full_disk(folder):
+            if not (folder / store.MANIFEST).exists():
+                _collect(reader, corpus, tokens, folder, key, bar)
+    return store.open_evidence(folder)
+
+
+def evidence_key(reader: LatentReader, corpus: Corpus, tokens: int) -> dict[str, Any]:
+    """Everything that the evidence's numbers depend on."""
+    return {
+        "format": store.FORMAT,
+        "subject": reader.subject.digest,
+        "sae": reader.sae.digest,
+        "features": None if reader.features is None else reader.features.tolist(),
+        "corpus": corpus.digest(),
+        "context": reader.context,
+        "tokens": tokens,
+        "splits": dict(SHARES),
+        "dtype": str(reader.subject.dtype),
+    }
+
+
+def evidence_folder(key: Mapping[str, Any], root: Path | None = None) -> Path:
+    """Where the evidence of a key lies."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    return (root or cache_root() / "evidence") / name
+
+
+# -------------------------------------------------------------------- one collection
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A window with its token strings."""
+
+    window: Window
+    strings: tuple[str, ...]
+
+
+_Plan = dict[str, list[_Piece]]
+
+
+def _collect(
+    reader: LatentReader,
+    corpus: Corpus,
+    tokens: int,
+    folder: Path,
+    key: dict[str, Any],
+    bar: _Bar,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*"):
+        leftover.unlink()
+    vocabulary, shards = Vocabulary(), []
+    totals = {name: {"documents": 0, "windows": 0, "tokens": 0} for name in SHARES}
+    for number, plan in enumerate(_plans(reader, corpus, tokens)):
+        path = store.shard_path(folder, number)
+        known = len(vocabulary.place)
+        ids = {name: [vocabulary.add(p.strings) for p in plan[name]] for name in plan}
+        digest = store.plan_digest({name: [p.window for p in plan[name]] for name in plan})
+        if (store.described(path) or {}).get("plan") == digest:
+            bar.skip(sum(len(p.window.ids) for pieces in plan.values() for p in pieces))
+        else:
+            made = _run(reader, plan, ids, bar)
+            store.write_shard(path, made, vocabulary.since(known), digest)
+        shards.append(
+            {"file": path.name, "bytes": path.stat().st_size, "sha256": store.digest_of(path)}
+        )
+        for name, pieces in plan.items():
+            totals[name]["windows"] += len(pieces)
+            totals[name]["tokens"] += sum(len(piece.window.ids) for piece in pieces)
+            totals[name]["documents"] += sum(piece.window.start == 0 for piece in pieces)
+    empty = [name for name in SHARES if not totals[name]["windows"]]
+    if empty:
+        raise CorpusError(
+            f"{tokens:,} tokens of {corpus.name} leave the split {empty[0]!r} empty: give a corpus "
+            f"of more documents, or take more tokens of it."
+        )
+    manifest = store.Manifest(
+        key=key,
+        subject=reader.subject.id,
+        sae=reader.sae.name,
+        corpus=corpus.name,
+        n_features=reader.sae.n_features,
+        features=None if reader.features is None else reader.features.tolist(),
+        splits=totals,
+        shards=shards,
+    )
+    bar.say("Summing up")
+    evidence = store.evidence_of(folder, manifest)
+    store.write_figures(folder, summarise(evidence.splits, evidence.features))
+    store.write_manifest(folder, manifest)
+
+
+def _plans(reader: LatentReader, corpus: Corpus, tokens: int) -> Iterator[_Plan]:
+    """The windows of one shard after another, by split."""
+    splitter = Splitter(SHARES)
+    plan: _Plan = {name: [] for name in SHARES}
+    size = total = 0
+    for number, (split, row) in enumerate(_placed(splitter, corpus, reader)):
+        for window in cut(row.ids, number, reader.room):
+            if window.start and len(window.ids) < SHORTEST_TAIL:
+                continue
+            end = window.start + len(window.ids)
+            plan[split].append(_Piece(window, row.pieces[window.start : end]))
+            size += len(window.ids)
+            total += len(window.ids)
+            if size >= SHARD_TOKENS or total >= tokens:
+                yield plan
+                plan, size = {name: [] for name in SHARES}, 0
+            if total >= tokens:
+                return
+    if size:
+        yield plan
+
+
+def _placed(
+    splitter: Splitter, corpus: Corpus, reader: LatentReader
+) -> Iterator[tuple[str, Tokens]]:
+    """The split and the tokens of every document that has a split."""
+    splits: list[str] = []
+
+    def kept() -> Iterator[Document]:
+        for document in corpus:
+            if split := splitter.place(document):
+                splits.append(split)
+                yield document
+
+    for place, (_, row) in enumerate(tokenized(kept(), reader.subject)):
+        yield splits[place], row
+
+
+def _run(
+    reader: LatentReader, plan: _Plan, ids: Mapping[str, Sequence[np.ndarray]], bar: _Bar
+) -> dict[str, SplitShard]:
+    """One shard: its windows through the model, a split at a time."""
+    made = {}
+    for name, pieces in plan.items():
+        parts = []
+        for first in range(0, len(pieces), WINDOWS_AT_ONCE):
+            rows = [piece.window.ids for piece in pieces[first : first + WINDOWS_AT_ONCE]]
+            parts.append(reader.run(rows))
+            bar.advance(sum(len(row) for row in rows))
+        made[name] = _split_shard(reader, pieces, ids[name], parts)
+    return made
+
+
+def _split_shard(
+    reader: LatentReader,
+    pieces: Sequence[_Piece],
+    ids: Sequence[np.ndarray],
+    parts: Sequence[Latents],
+) -> SplitShard:
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
+    begins = np.concatenate([[0], np.cumsum([part.starts[-1] for part in parts])])
+    tokens = [part.tokens + begin for part, begin in zip(parts, begins, strict=False)]
+    columns = [_columns(reader, part.latents) for part in parts]
+    indptr, order = _by_column(_joined(columns, np.int64), _width(reader))
+    return SplitShard(
+        ids=_joined(ids, np.int32),
+        starts=starts,
+        documents=np.array([piece.window.document for piece in pieces], np.int64),
+        offsets=np.array([piece.window.start for piece in pieces], np.int64),
+        indptr=indptr,
+        positions=_joined(tokens, np.int64)[order].astype(np.uint32),
+        values=_joined([part.values for part in parts], np.float32)[order],
+    )
+
+
+def _width(reader: LatentReader) -> int:
+    return reader.sae.n_features if reader.features is None else len(reader.features)
+
+
+def _columns(reader: LatentReader, latents: np.ndarray) -> np.ndarray:
+    """The column of each latent in a store that may hold only some of them."""
+    return latents if reader.features is None else np.searchsorted(reader.features, latents)
+
+
+def _by_column(columns: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """indptr [width + 1], and the order that sorts entries by column, then as they were."""
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=width))])
+    # numpy sorts 16-bit integers by radix, ten times as fast as longer ones.
+    short = columns.astype(np.uint16) if width <= 1 << 16 else columns
+    return indptr.astype(np.int64), np.argsort(short, kind="stable")
+
+
+def _joined(parts: Sequence[np.ndarray], kind: Any) -> np.ndarray:
+    return np.concatenate(parts).astype(kind) if parts else np.empty(0, kind)
+
+
+# -------------------------------------------------------------------- around it
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time collects into a folder; the lock goes when its process does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("Another process collects the same evidence; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise EvidenceError(
+            f"The disk that holds {folder} is full. What was collected stays: free some space and "
+            f"run the same again."
+        ) from error
+
+
+class _Bar:
+    """A progress bar over tokens that draws itself once two seconds have passed."""
+
+    def __init__(self, tokens: int, shown: bool):
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} tokens/s,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            disable=not shown,
+        )
+        self._task = self._progress.add_task("Collecting", total=tokens, rate="–")
+        self._began = time.monotonic()
+        self._done = 0
+
+    def advance(self, tokens: int) -> None:
+        """Count tokens that went through the model."""
+        self._done += tokens
+        seconds = time.monotonic() - self._began
+        self._progress.update(self._task, advance=tokens, rate=f"{self._done / seconds:,.0f}")
+        if seconds > 2 and not self._progress.live.is_started:
+            self._progress.start()
+
+    def skip(self, tokens: int) -> None:
+        """Count tokens that an earlier run has done."""
+        self._progress.update(self._task, advance=tokens)
+
+    def say(self, what: str) -> None:
+        """Name what goes on now."""
+        self._progress.update(self._task, description=what)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+
+@contextmanager
+def _bar(tokens: int, shown: bool) -> Iterator[_Bar]:
+    bar = _Bar(tokens, shown)
+    try:
+        yield bar
+    finally:
+        bar.close()

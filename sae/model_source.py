@@ -1,0 +1,87 @@
+"""A subject model with an SAE as a feature source (see `source`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from .collect import collect
+from .corpus import load_corpus
+from .encoder import LatentReader, load_sae
+from .evidence import Evidence
+from .host import ActivationHost
+from .source import FeatureId
+from .subject import SubjectModel
+from .tokens import TokenActivations
+
+#: Text that the SAEs which come with Sagescope were not trained on.
+DEFAULT_CORPUS = "builtin:english#held-out"
+DEFAULT_TOKENS = 500_000
+
+
+class ModelSource:
+    """The features of an SAE on its subject model.
+
+    reader: the two, joined. evidence: what the features did on a corpus, or a function that gives
+    it, called when it is first asked for. Close it, or use it as a context manager.
+    """
+
+    def __init__(self, reader: LatentReader, evidence: Evidence | Callable[[], Evidence]):
+        self.reader = reader
+        self.host = ActivationHost(reader)
+        self.subject, self.sae = reader.subject.id, reader.sae.name
+        self.n_features = reader.sae.n_features
+        self._evidence = evidence
+
+    @classmethod
+    def load(
+        cls,
+        subject: str,
+        sae: str,
+        corpus: str = DEFAULT_CORPUS,
+        tokens: int = DEFAULT_TOKENS,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        root: Path | None = None,
+        progress: bool = True,
+    ) -> ModelSource:
+        """Load what the specs name; the evidence is collected, or found, when first asked for.
+
+        Specs: see `subject`, `encoder` and `corpus`. root, progress: see `collect`.
+        """
+        reader = LatentReader(SubjectModel.load(subject, device=device, dtype=dtype), load_sae(sae))
+        text = load_corpus(corpus)
+        return cls(reader, lambda: collect(reader, text, tokens, root, progress))
+
+    def __enter__(self) -> ModelSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the activation host."""
+        self.host.close()
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the features did on the corpus, by split."""
+        return self._evidence if isinstance(self._evidence, Evidence) else self._evidence()
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The token strings of each text, without the BOS token."""
+        return [row.pieces for row in self.reader.subject.tokenize(list(texts))]
+
+    async def activations(self, feature: int, texts: Sequence[str]) -> list[TokenActivations]:
+        """The feature's activation on each token of each text, in the SAE's own units.
+
+        Raises FeatureError for a feature the SAE does not have, TextError for a text that cannot be
+        run.
+        """
+        return await self.host.activations(feature, texts)
+
+    def id(self, feature: int) -> FeatureId:
+        """The name of one of its features."""
+        return FeatureId(self.subject, self.sae, feature)
