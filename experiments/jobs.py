@@ -1,0 +1,394 @@
+"""Jobs: explain and score many features at once, each event journaled, so that nothing is lost.
+
+A job may be killed anywhere. Started again, it goes on: features that are done stay as they are,
+one that was broken off begins anew and gets the measurements it already made from the journal, so
+that it comes to the same end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.metadata
+import logging
+import time
+import traceback
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..agents.budget import Budget
+from ..agents.records import Conclusion, Explanation, Record
+from ..sae.errors import FeatureError, JournalError, UnknownName
+from ..sae.evidence import Evidence, Exemplar
+from ..sae.lookup import lookup_pearson, stratum_of
+from ..sae.source import FeatureSource
+from ..sae.tokens import TokenActivations
+from .features import FeatureList
+from .journal import Journal, Run, default_path
+from .results import Result, results_of, standing_events
+
+log = logging.getLogger(__name__)
+
+#: Exemplars that go into the journal for its readers: from the top, and spread over the quantiles.
+SHOWN_TOP, SHOWN_SPREAD = 6, 6
+#: Packages whose versions may change a number.
+PACKAGES = ("sagescope", "torch", "transformers", "transformer-lens", "sae-lens", "numpy")
+
+#: Told of each stage's progress: (stage, done, total).
+Watch = Callable[[str, int, int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do. All of it but features, score, concurrency and retry_failed decides the results.
+
+    features: indices. score: whether to score what was explained. concurrency: features at once.
+    retry_failed: whether features that failed before are tried again.
+    """
+
+    features: Sequence[int]
+    explainer: str = "sage"
+    mind: str = "rules"
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    score: bool = True
+    concurrency: int = 8
+    retry_failed: bool = False
+
+    def config(self, source: FeatureSource) -> dict[str, Any]:
+        """What decides the results, as JSON; a run is gone on with only under the same."""
+        return {
+            "subject": source.subject,
+            "sae": source.sae,
+            "evidence": getattr(source, "key", None),
+            "explainer": self.explainer,
+            "mind": self.mind,
+            "budget": asdict(self.budget),
+            "seed": self.seed,
+            "sagescope": importlib.metadata.version("sagescope"),
+        }
+
+
+def explain(
+    source: FeatureSource,
+    features: int | Iterable[int | range],
+    *,
+    explainer: str = "sage",
+    mind: str = "rules",
+    budget: Budget | None = None,
+    seed: int = 0,
+    run: str | None = None,
+    journal: Journal | Path | str | None = None,
+    score: bool = True,
+    concurrency: int = 8,
+    retry_failed: bool = False,
+    watch: Watch | None = None,
+) -> list[Result]:
+    """Explain features of a source, score the explanations, and return one result for each.
+
+    features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
+    journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
+    neither, nothing is kept. Works inside a running event loop too, as in a notebook.
+    Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer,
+    JournalError where the run was begun with other settings. A feature that goes wrong raises
+    nothing: its result has status "failed" and the error.
+    """
+    from ..agents.explainers import EXPLAINERS
+
+    indices = FeatureList.of(features).check(source.n_features)
+    if explainer not in EXPLAINERS:
+        raise UnknownName("explainer", explainer, EXPLAINERS)
+    job = Job(indices, explainer, mind, budget or Budget(), seed, score, concurrency, retry_failed)
+    with contextlib.ExitStack() as stack:
+        if not isinstance(journal, Journal):
+            path = default_path() if journal is None and run else journal
+            journal = stack.enter_context(Journal.open(Path(path) if path else None))
+        begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
+        run_to_end(work(job, source, begun, watch))
+        found = {result.index: result for result in results_of(begun, source)}
+    return [found[feature] for feature in indices]
+
+
+async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = None) -> None:
+    """Bring every feature of the job to its end, and write all of it into `run`."""
+    evidence = await asyncio.to_thread(lambda: source.evidence)
+    if uncovered := sorted(set(job.features) - set(evidence.features)):
+        raise FeatureError(
+            f"The evidence does not cover feature {uncovered[0]}: collect it for that feature."
+        )
+    run.write("session", {"features": list(job.features), "versions": _versions()})
+    worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
+    await worker.all("Explaining", worker.explain)
+    if job.score:
+        await worker.all("Scoring", worker.score)
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop is running already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    loop = asyncio.new_event_loop()
+
+    def in_thread() -> T:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(work)
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
+    with ThreadPoolExecutor(1, "sagescope") as pool:
+        future = pool.submit(in_thread)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            loop.call_soon_threadsafe(cancel)
+            raise
+
+
+# -------------------------------------------------------------------- one job at work
+
+
+class _Worker:
+    """The steps of a job for one feature, and how many features go at once."""
+
+    def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
+        self.job, self.source, self.run, self.watch = job, source, run, watch
+        self.standing = standing_events(run)
+
+    async def all(self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+        """Take every feature through one step, a few at once."""
+        places = asyncio.Semaphore(self.job.concurrency)
+        done, total = 0, len(self.job.features)
+        self.watch(stage, done, total)
+
+        async def one(feature: int) -> None:
+            nonlocal done
+            async with places:
+                await step(feature)
+            done += 1
+            self.watch(stage, done, total)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for feature in self.job.features:
+                    group.create_task(one(feature))
+        except ExceptionGroup as errors:
+            # What reaches here concerns the whole run (the journal): the first says enough.
+            raise errors.exceptions[0] from None
+
+    # ---------------------------------------------------------------- explaining
+
+    async def explain(self, feature: int) -> None:
+        """Explain one feature, unless that is done."""
+        standing = self.standing.setdefault(feature, {})
+        failed = "concluded" in standing and not _has_explanation(standing)
+        if _has_explanation(standing) or (failed and not self.job.retry_failed):
+            return
+        began = time.monotonic()
+        conclusion, error = None, None
+        try:
+            if "facts" not in standing:
+                standing["facts"] = await asyncio.to_thread(_facts, self.source, feature)
+                self.run.write("facts", standing["facts"], feature)
+            self.run.write("started", {}, feature)
+            conclusion = await self._conclude(feature)
+        except JournalError:
+            raise
+        except Exception as caught:
+            log.info("feature %d failed", feature, exc_info=True)
+            conclusion, error = _failure(caught), caught
+        payload = {
+            # Probes and outcomes stand in the journal already, one event each.
+            "conclusion": _plain(conclusion, leave_out={"probes", "outcomes"}),
+            "seconds": time.monotonic() - began,
+            "traceback": "".join(traceback.format_exception(error)) if error else None,
+        }
+        self.run.write("concluded", payload, feature)
+        self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
+
+    async def _conclude(self, feature: int) -> Conclusion:
+        from ..agents.explainers import EXPLAINERS
+
+        written: set[tuple[str, int]] = set()
+
+        def record(kind: str, payload: Record) -> None:
+            written.add((kind, _number(payload)))
+            self.run.write(kind, _plain(payload), feature)
+
+        job = self.job
+        conclusion = await EXPLAINERS[job.explainer].explain(
+            RecordedSource(self.source, self.run),
+            feature,
+            mind=job.mind,
+            budget=job.budget,
+            seed=job.seed,
+            record=record,
+        )
+        for kind, records in (("probe", conclusion.probes), ("outcome", conclusion.outcomes)):
+            for one in records:
+                if (kind, _number(one)) not in written:
+                    record(kind, one)
+        return conclusion
+
+    # ---------------------------------------------------------------- scoring
+
+    async def score(self, feature: int) -> None:
+        """Score one feature's explanation and its controls, as far as that is not done."""
+        from .scoring import Target, score_simulator, simulators
+
+        standing = self.standing[feature]
+        if not _has_explanation(standing):
+            return
+        other = self._other(feature)
+        target = Target(RecordedSource(self.source, self.run), feature, self.job.seed)
+        random = _explanation(self.standing[other]) if other is not None else None
+        subjects = simulators(target, _explanation(standing), random)
+        for name, simulator in subjects.items():
+            again = self.job.retry_failed and "why" in standing.get(name, {})
+            if name in standing and not again:
+                continue
+            about = {"explanation_of": other} if name == "random_explanation" else {}
+            try:
+                scored = await score_simulator(target, simulator)
+                self._scored(feature, name, {**about, **scored.model_dump()})
+            except JournalError:
+                raise
+            except Exception as error:
+                log.info("scoring feature %d failed", feature, exc_info=True)
+                self._scored(feature, name, {**about, "why": _sentence(error)})
+
+    def _scored(self, feature: int, name: str, payload: dict[str, Any]) -> None:
+        self.standing[feature][name] = {"of": name, **payload}
+        self.run.write("scored", self.standing[feature][name], feature)
+
+    def _other(self, feature: int) -> int | None:
+        """The feature whose explanation is this one's random control.
+
+        The run's features stand in a circle, in an order drawn by the seed; each gets the next
+        one that has an explanation. So nobody gets its own, and timing changes nothing.
+        """
+        able = (one for one, standing in self.standing.items() if _has_explanation(standing))
+        others = {self._place(one): one for one in able if one != feature}
+        here = self._place(feature)
+        nearest = min(others, key=lambda place: (place < here, place), default=None)
+        return None if nearest is None else others[nearest]
+
+    def _place(self, feature: int) -> bytes:
+        return hashlib.sha256(f"{self.job.seed} {feature}".encode()).digest()
+
+
+class RecordedSource:
+    """A feature source that writes what it measures into a run, and measures nothing twice."""
+
+    def __init__(self, source: FeatureSource, run: Run):
+        self.subject, self.sae, self.n_features = source.subject, source.sae, source.n_features
+        self._source, self._run = source, run
+        self._known: dict[int, dict[str, TokenActivations]] = {}
+
+    @property
+    def evidence(self) -> Evidence:
+        """See FeatureSource."""
+        return self._source.evidence
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """See FeatureSource."""
+        return self._source.tokenize(texts)
+
+    async def activations(self, feature: int, texts: Sequence[str]) -> list[TokenActivations]:
+        """See FeatureSource."""
+        known = self._known.get(feature)
+        if known is None:
+            events = self._run.events(feature, ["measured"])
+            known = self._known[feature] = dict(_measurement(event.payload) for event in events)
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            found = dict(zip(new, await self._source.activations(feature, new), strict=True))
+            self._run.write_all(
+                ("measured", {"text": text, **_activations(one)}, feature)
+                for text, one in found.items()
+            )
+            known.update(found)
+        return [known[text] for text in texts]
+
+
+# -------------------------------------------------------------------- what goes into the journal
+
+
+def _plain(record: Record | Any, leave_out: set[str] | None = None) -> Any:
+    return record.model_dump(exclude=leave_out) if isinstance(record, Record) else record
+
+
+def _number(record: Any) -> int:
+    """What identifies a record among those of its kind."""
+    return getattr(record, "probe", getattr(record, "id", -1))
+
+
+def _failure(error: Exception) -> Conclusion:
+    return Conclusion(
+        status="failed",
+        explanation=Explanation(labels=(), description=""),
+        error=_sentence(error),
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _has_explanation(standing: dict[str, Any]) -> bool:
+    concluded = standing.get("concluded")
+    return concluded is not None and concluded["conclusion"]["status"] != "failed"
+
+
+def _explanation(standing: dict[str, Any]) -> Explanation:
+    return Explanation.model_validate(standing["concluded"]["conclusion"]["explanation"])
+
+
+def _activations(one: TokenActivations | Exemplar) -> dict[str, Any]:
+    # A float32 is a float64, whose shortest decimal form JSON keeps: reading it back is exact.
+    values = np.asarray(one.activations, np.float32).tolist()
+    return {"tokens": list(one.tokens), "activations": values}
+
+
+def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:
+    values = np.array(payload["activations"], np.float32)
+    return payload["text"], TokenActivations(tuple(payload["tokens"]), values)
+
+
+def _facts(source: FeatureSource, feature: int) -> dict[str, Any]:
+    """The payload of a "facts" event: stratum, statistics, and exemplars to look at.
+
+    All of the `explain` split. lookup_pearson: how well a table "token → its mean activation"
+    predicts the feature, which decides the stratum.
+    """
+    split = source.evidence.reader("explainer").split("explain")
+    pearson = lookup_pearson(split, feature)
+    stats = split.stats(feature)
+    shown = {"top": split.top(feature, SHOWN_TOP), "spread": split.spread(feature, SHOWN_SPREAD)}
+    return {
+        "stratum": stratum_of(pearson),
+        "lookup_pearson": pearson,
+        "stats": {**asdict(stats), "fires_at": stats.fires_at},
+        "exemplars": {
+            name: [{**_activations(one), "peak": one.peak} for one in exemplars]
+            for name, exemplars in shown.items()
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

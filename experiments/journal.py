@@ -1,0 +1,355 @@
+"""The journal: everything that runs did, one row per event, in one SQLite file.
+
+A journal holds many runs, a run many events, and an event is never changed. Each is committed when
+it happens, so a process that is killed loses nothing that was written. One process writes a run at
+a time; any number may read it meanwhile.
+
+    kind         feature  payload
+    session      –        {"features": the ones asked for, "versions": of the packages that matter}
+    facts        yes      what the corpus says of the feature: see `sagescope.experiments.jobs`
+    started      yes      {}: an attempt begins; what an earlier, broken-off attempt wrote is void
+    hypothesis, probe, outcome, verdict, note
+                 yes      the records of `sagescope.agents.records`, as they came
+    measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
+    concluded    yes      {"conclusion", "seconds"}: the attempt's end
+    scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..sae.errors import JournalError, UnknownName
+
+#: Marks an SQLite file as a journal of ours ("Sage" in ASCII).
+APPLICATION = 0x53616765
+#: How long a writer waits for another one, in seconds. Writes take microseconds.
+PATIENCE = 30.0
+#: What a run may be called: it becomes part of file names.
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def default_path() -> Path:
+    """`$SAGESCOPE_JOURNAL`, or `sagescope.db` in the current folder."""
+    return Path(os.environ.get("SAGESCOPE_JOURNAL") or "sagescope.db").expanduser()
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row. number: its place in the journal. feature: None for what concerns the whole run."""
+
+    number: int
+    feature: int | None
+    kind: str
+    payload: Any
+
+
+# -------------------------------------------------------------------- schema
+
+
+def _first_schema(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE runs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
+        " created TEXT NOT NULL, config TEXT NOT NULL)"
+    )
+    connection.execute(
+        "CREATE TABLE events (id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs,"
+        " feature INTEGER, kind TEXT NOT NULL, at TEXT NOT NULL, payload TEXT NOT NULL)"
+    )
+    connection.execute("CREATE INDEX events_of_feature ON events (run, feature, kind)")
+
+
+#: The schema's history. The file's user_version says how many of these it has been through; new
+#: ones are appended, and none that was ever released is changed.
+MIGRATIONS = [_first_schema]
+
+
+# -------------------------------------------------------------------- the file
+
+
+class Journal:
+    """An open journal file. Use as a context manager, or `close` it. Threads may share it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None):
+        self.path = path
+        self._connection = connection
+        self._turn = threading.RLock()
+
+    @classmethod
+    def open(cls, path: Path | None, create: bool = True) -> Journal:
+        """Open the journal at `path` (None: a new one in memory, gone when it is closed).
+
+        Raises JournalError where there is none and `create` is not set, and for a file that is
+        damaged, of a newer Sagescope or no journal.
+        """
+        if path and not create and not path.exists():
+            raise JournalError(
+                f"There is no journal at {path}: run `sagescope explain` first, or name another "
+                f"with --journal or $SAGESCOPE_JOURNAL."
+            )
+        with _explained(path):
+            if path and path.is_dir():
+                raise JournalError(f"{path} is a folder: the journal is one file.")
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                path or ":memory:", PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            try:
+                _prepare(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._connection.close()
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first, for reading."""
+        rows = self._all("SELECT id, name, created, config FROM runs ORDER BY id")
+        return [Run(self, row[0], row[1], row[2], json.loads(row[3])) for row in rows]
+
+    def run(self, name: str) -> Run:
+        """One run, for reading. Raises UnknownName, with the near names."""
+        known = {run.name: run for run in self.runs()}
+        if name not in known:
+            raise UnknownName("run", name, known)
+        return known[name]
+
+    @contextlib.contextmanager
+    def begin(self, name: str, config: Mapping[str, Any]) -> Iterator[Run]:
+        """A run for writing, new or to be gone on with; nobody else can write it meanwhile.
+
+        config: JSON values that decide the results. Raises JournalError where the run exists with
+        another configuration (the message says what differs), or another process writes it.
+        """
+        if not RUN_NAME.fullmatch(name):
+            raise JournalError(
+                f"{name!r} cannot be a run's name: use up to 100 letters, digits, '.', '_', '-', "
+                f"the first a letter or digit."
+            )
+        with self._lock(name):
+            # Through JSON and back, so that a tuple equals the list it was stored as.
+            wanted = json.loads(json.dumps(config))
+            with self._transaction():
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO runs (name, created, config) VALUES (?, ?, ?)",
+                    (name, _now(), json.dumps(wanted)),
+                )
+            run = self.run(name)
+            if differing := list(_differences(run.config, wanted)):
+                raise JournalError(
+                    f"The run {name!r} was begun with {'; '.join(differing)}. Give the same "
+                    f"settings to go on with it, or another name to begin a new run."
+                )
+            run.writable = True
+            try:
+                yield run
+            finally:
+                run.writable = False
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        """Hold the run's lock file. The kernel lets go of it when the process dies."""
+        if self.path is None:
+            yield
+            return
+        path = self.path.with_name(f"{self.path.name}-{name}.lock")
+        with _explained(self.path):
+            handle = _locked(path)
+        if handle is None:
+            raise JournalError(
+                f"Another process is writing the run {name!r} of {self.path}: wait for it, or "
+                f"give another run name."
+            )
+        try:
+            yield
+        finally:
+            # First the name, then the lock: whoever opened it meanwhile notices (see _locked).
+            path.unlink(missing_ok=True)
+            os.close(handle)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._turn, _explained(self.path), _transaction(self._connection):
+            yield
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._turn, _explained(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+
+@dataclass
+class Run:
+    """One run of a journal. created: UTC, ISO 8601. config: what decides its results."""
+
+    journal: Journal
+    id: int
+    name: str
+    created: str
+    config: dict[str, Any]
+    writable: bool = field(default=False, compare=False)
+
+    def write(self, kind: str, payload: Any, feature: int | None = None) -> None:
+        """Commit one event."""
+        self.write_all([(kind, payload, feature)])
+
+    def write_all(self, events: Iterable[tuple[str, Any, int | None]]) -> None:
+        """Commit several events (kind, payload, feature): all of them, or none."""
+        if not self.writable:
+            raise JournalError(f"The run {self.name!r} is open for reading only.")
+        # ASCII with escapes: the one form in which lone surrogates and NULs survive SQLite.
+        rows = [
+            (self.id, feature, kind, _now(), json.dumps(payload))
+            for kind, payload, feature in events
+        ]
+        with self.journal._transaction():
+            self.journal._connection.executemany(
+                "INSERT INTO events (run, feature, kind, at, payload) VALUES (?, ?, ?, ?, ?)", rows
+            )
+
+    def events(self, feature: int | None = None, kinds: Sequence[str] = ()) -> list[Event]:
+        """Events in the order in which they happened: of one feature or all, of some kinds or all."""
+        query = "SELECT id, feature, kind, payload FROM events WHERE run = ?"
+        values: list[Any] = [self.id]
+        if feature is not None:
+            query += " AND feature = ?"
+            values.append(feature)
+        if kinds:
+            query += f" AND kind IN ({', '.join('?' * len(kinds))})"
+            values.extend(kinds)
+        rows = self.journal._all(query + " ORDER BY id", values)
+        return [Event(number, place, kind, json.loads(text)) for number, place, kind, text in rows]
+
+    def attempt(self, feature: int) -> list[Event]:
+        """The events of a feature's latest attempt, without those of broken-off ones."""
+        events = self.events(feature)
+        starts = [place for place, event in enumerate(events) if event.kind == "started"]
+        return events[starts[-1] :] if starts else events
+
+    def last(self, kind: str, feature: int | None = None) -> dict[int | None, Any]:
+        """Feature → payload of its latest event of one kind."""
+        return {event.feature: event.payload for event in self.events(feature, [kind])}
+
+    @property
+    def features(self) -> list[int]:
+        """Every feature that was ever asked for, in the order of the asking."""
+        sessions = self.events(kinds=["session"])
+        return list(dict.fromkeys(f for event in sessions for f in event.payload["features"]))
+
+
+# -------------------------------------------------------------------- inside
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Check whose file it is, bring its schema up to date, set how it is written."""
+
+    def asked(pragma: str) -> int:
+        return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+
+    is_new = asked("schema_version") == 0
+    if not is_new and asked("application_id") != APPLICATION:
+        raise JournalError(f"{path} is an SQLite file of something else: name another journal.")
+    if asked("user_version") > len(MIGRATIONS):
+        raise JournalError(
+            f"{path} was written by a newer Sagescope (journal version {asked('user_version')}, "
+            f"this one reads up to {len(MIGRATIONS)}): update Sagescope, or name another journal."
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    # In WAL mode NORMAL keeps every commit through the death of the process; only a power cut may
+    # cost the last few, and it leaves the file whole. FULL would sync the disk for every event.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    if asked("user_version") < len(MIGRATIONS):
+        with _transaction(connection):
+            # Read again: another process may have done it while this one waited.
+            for migrate in MIGRATIONS[asked("user_version") :]:
+                migrate(connection)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _explained(path: Path | None) -> Iterator[None]:
+    """SQLite's and the system's errors as one sentence that says what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            what = f"another process has been writing to it for {PATIENCE:.0f} seconds; try again"
+        elif "full" in str(error):
+            what = "the disk is full; make room and run the same command again"
+        else:
+            what = f"{error}; check that the folder exists and may be written to"
+        raise JournalError(f"The journal {path} cannot be used: {what}.") from error
+    except sqlite3.ProgrammingError as error:
+        raise JournalError(f"The journal {path} is closed.") from error
+    except sqlite3.DatabaseError as error:
+        raise JournalError(
+            f"{path} is no journal, or a damaged one ({error}): move it away, or name another "
+            f"journal."
+        ) from error
+    except OSError as error:
+        raise JournalError(f"The journal {path} cannot be used: {error.strerror}.") from error
+
+
+def _locked(path: Path) -> int | None:
+    """A handle that holds the lock on `path`, or None where somebody else does."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        # Its holder may have removed the file between our opening and our locking it.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        os.close(handle)
+
+
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys([*there, *wanted]):
+        old, new = there.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from (f"{name} {line}" for line in _differences(old, new))
+        elif old != new:
+            yield f"{name} {_value(old)}, not {_value(new)}"
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

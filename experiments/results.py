@@ -1,0 +1,209 @@
+"""Results: what a run found, as objects, and as the JSON that other programs rely on.
+
+`sagescope results RUN --json` prints one `Result` a line. The fields below are a contract: later
+versions add fields, and never rename, remove or re-purpose one. docs/results.md explains each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from ..agents import records
+from ..sae.errors import JournalError, RuleError
+from ..sae.source import FeatureId, FeatureSource
+from ..sae.tokens import TokenActivations
+from .journal import Event, Run
+from .scoring import CONTROL_NAMES, Score
+
+#: The scores that every result names. Others may stand beside them.
+HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", "input")
+
+#: Why a control may be missing.
+WHY_NOT = {
+    "random_explanation": "no other feature of the run has an explanation",
+    "token_lookup": "the feature never fires on the explain split",
+}
+
+#: Scores by name; None for one that was not made.
+Scores = dict[str, Score | None]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cost(_Frozen):
+    """What the explanation took. calls, tokens: of a language model. probes: texts run."""
+
+    calls: int
+    tokens: int
+    probes: int
+    seconds: float
+
+
+class Explanation(records.Explanation):
+    """An explanation that can predict, where it has a rule and a source to cut texts into tokens."""
+
+    _source: FeatureSource | None = PrivateAttr(default=None)
+
+    def predict(
+        self, texts: Sequence[str], source: FeatureSource | None = None
+    ) -> list[TokenActivations]:
+        """The activation it predicts for each token of each text, in the SAE's own units.
+
+        source: cuts the texts into tokens; by default the one the feature was explained with.
+        Raises RuleError for an explanation that has no rule or no source.
+        """
+        from ..agents.rules.match import predict
+
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of texts, not one text.")
+        if self.rule is None:
+            raise RuleError(
+                f"This explanation has no executable rule, so it predicts nothing: "
+                f"{records.short(self.description)!r}"
+            )
+        source = source or self._source
+        if source is None:
+            raise RuleError(
+                "This result was read back without its feature source: pass one, as in "
+                "predict(texts, source=source)."
+            )
+        tokens = source.tokenize(texts)
+        predicted = predict(self.rule, tokens)
+        return [
+            TokenActivations(tuple(row), np.asarray(values, np.float32))
+            for row, values in zip(tokens, predicted, strict=True)
+        ]
+
+
+class Result(_Frozen):
+    """One feature of one run.
+
+    feature: SUBJECT/SAE/INDEX. details: per score set, what stands behind the headline scores
+    (recall by activation quantile, the mixture of contexts, items that failed), and why a control
+    is missing. error: what went wrong, for "failed".
+    """
+
+    feature: str
+    stratum: Literal["lexical", "contextual"] | None
+    status: Literal["concluded", "out_of_budget", "failed"]
+    explanation: Explanation
+    scores: Scores
+    controls: dict[str, Scores | None]
+    cost: Cost
+    explainer: str
+    mind: str
+    run: str
+    seed: int
+    error: str | None = None
+    details: dict[str, Any] = {}
+
+    @property
+    def index(self) -> int:
+        """The feature's index in its SAE."""
+        return int(self.feature.rpartition("/")[2])
+
+    def as_json(self) -> str:
+        """The contract: one JSON object on one line, in ASCII."""
+        return json.dumps(self.model_dump(), allow_nan=False)
+
+
+def results_of(run: Run, source: FeatureSource | None = None) -> list[Result]:
+    """The features of a run that are done, in the order in which they were asked for."""
+    standing = standing_events(run)
+    found = [_result(run, feature, standing.get(feature, {}), source) for feature in run.features]
+    return [result for result in found if result is not None]
+
+
+def result_of(run: Run, feature: int, source: FeatureSource | None = None) -> Result | None:
+    """One feature's result, None where it is not done."""
+    return _result(run, feature, standing_events(run, feature).get(feature, {}), source)
+
+
+def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str, Any]]:
+    """Feature → what counts of its events: "facts", "conclusion" (the event), each scored "of".
+
+    A new attempt voids what earlier ones concluded and scored.
+    """
+    standing: dict[int, dict[str, Any]] = {}
+    for event in run.events(feature, ["facts", "started", "concluded", "scored"]):
+        if event.feature is not None:
+            _count(standing.setdefault(event.feature, {}), event)
+    return standing
+
+
+def _count(standing: dict[str, Any], event: Event) -> None:
+    if event.kind == "started":
+        facts = standing.get("facts")
+        standing.clear()
+        standing.update({"facts": facts} if facts else {})
+    elif event.kind == "scored":
+        standing[event.payload["of"]] = event.payload
+    else:
+        standing[event.kind] = event.payload
+
+
+def _result(
+    run: Run, feature: int, standing: Mapping[str, Any], source: FeatureSource | None
+) -> Result | None:
+    concluded = standing.get("concluded")
+    if concluded is None:
+        return None
+    try:
+        conclusion = concluded["conclusion"]
+        explanation = Explanation.model_validate(conclusion["explanation"])
+        explanation._source = source
+        spent = conclusion["spent"]
+        config = run.config
+        return Result(
+            feature=str(FeatureId(config["subject"], config["sae"], feature)),
+            stratum=standing["facts"]["stratum"] if standing.get("facts") else None,
+            status=conclusion["status"],
+            explanation=explanation,
+            scores=_scores(standing.get("explanation")) or dict.fromkeys(HEADLINE),
+            controls={name: _scores(standing.get(name)) for name in CONTROL_NAMES},
+            cost=Cost(
+                calls=int(spent.get("calls", 0)),
+                tokens=int(spent.get("tokens", 0)),
+                probes=int(spent.get("probes", 0)),
+                seconds=round(concluded["seconds"], 3),
+            ),
+            explainer=config["explainer"],
+            mind=config["mind"],
+            run=run.name,
+            seed=config["seed"],
+            error=conclusion.get("error"),
+            details=dict(_details(standing)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalError(
+            f"What the journal {run.journal.path} holds of feature {feature} of the run "
+            f"{run.name!r} cannot be read ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
+    if not scored or "scores" not in scored:
+        return None
+    made = {name: Score.model_validate(score) for name, score in scored["scores"].items()}
+    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *made])}
+
+
+def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name in ("explanation", *CONTROL_NAMES):
+        if name in standing:
+            scored = standing[name]
+            behind = scored.get("details", {})
+            # The texts that were made and run are many: they are for the transcript.
+            of_control = {"recall_by_quantile"} & behind.keys()
+            kept = behind.keys() - {"items"} if name == "explanation" else of_control
+            about = {key: scored[key] for key in ("explanation_of", "why") if key in scored}
+            yield name, {**about, **{key: behind[key] for key in sorted(kept)}}
+        elif "explanation" in standing:
+            yield name, {"why": WHY_NOT[name]}
