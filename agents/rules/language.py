@@ -46,6 +46,9 @@ class _Node(BaseModel):
 class Match(_Node):
     """A property of one token.
 
+    values, examples: the second only illustrate the first (words that begin with a stem, say); they
+    do not count in matching.
+
     kind "token": the token's string is one of `values` (case and leading space count).
     kind "word": the word up to and with this token is one of `values` (case does not count).
     kind "stem" / "suffix": that word begins / ends with one of `values` (case does not count).
@@ -55,6 +58,7 @@ class Match(_Node):
 
     kind: Literal["token", "word", "stem", "suffix", "shape", "regex"]
     values: tuple[str, ...] = Field(min_length=1)
+    examples: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _known(self) -> Match:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
@@ -15,12 +16,17 @@ _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$|\n\s*$")
 _WORD_CHARACTER = re.compile(r"\w")
 
 
+#: How many answers a Matcher keeps (a byte for each token each) before it forgets them all.
+KEPT = 300
+
+
 class Matcher:
     """A token table with what rules ask of it; each question is answered once and kept."""
 
     def __init__(self, table: TokenTable):
         self.table = table
         self._kept: dict[Match | Condition, np.ndarray] = {}
+        self._spellings: dict[str, Counter[str]] = {}
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction for each token, in the SAE's units."""
@@ -44,7 +50,7 @@ class Matcher:
                 place = self.table.position if condition.of == "text" else self.in_sentence
                 high = np.inf if condition.high is None else condition.high
                 holds = (place >= condition.low) & (place <= high)
-            self._kept[condition] = ~holds if condition.negated else holds
+            self._keep(condition, ~holds if condition.negated else holds)
         return self._kept[condition]
 
     def match(self, match: Match) -> np.ndarray:
@@ -53,13 +59,19 @@ class Matcher:
             if match.kind in ("word", "stem", "suffix"):
                 names, ids = self.words
                 test = {"word": str.__eq__, "stem": str.startswith, "suffix": str.endswith}
-                hits = [any(test[match.kind](name, v) for v in match.values) for name in names]
+                wanted = [value.casefold() for value in match.values]
+                hits = [any(test[match.kind](name, value) for value in wanted) for name in names]
                 hits[0] = False  # no word
             else:
                 ids = self.table.ids
                 hits = _token_hits(match, self.table.vocab)
-            self._kept[match] = np.array(hits, bool)[ids] if len(ids) else np.zeros(0, bool)
+            self._keep(match, np.array(hits, bool)[ids] if len(ids) else np.zeros(0, bool))
         return self._kept[match]
+
+    def _keep(self, question: Match | Condition, answer: np.ndarray) -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[question] = answer
 
     def _near(self, near: Near) -> np.ndarray:
         here = self.match(near.match)
@@ -72,6 +84,12 @@ class Matcher:
         low = begin if near.first is None else np.clip(place + near.first, begin, end)
         high = np.clip(place + near.last + 1, low, end)
         return total[high] - total[low] >= near.at_least
+
+    def spelling(self, word: str) -> str:
+        """The commonest spelling of a case-folded word in this table, or the word itself."""
+        assert self.words is not None  # the spellings are counted with the words
+        counts = self._spellings.get(word)
+        return counts.most_common(1)[0][0] if counts else word
 
     @cached_property
     def in_sentence(self) -> np.ndarray:
@@ -99,14 +117,17 @@ class Matcher:
         closes = [bool(t) and bool(_WORD_CHARACTER.match(t[-1])) for t in vocab]
         is_word = [bool(_WORD_CHARACTER.search(t)) for t in bare]
         windows = self.table.window_of
-        so_far, last_window, open_word = "", -1, False
+        raw = [token.strip() for token in self.table.vocab]
+        so_far, spelled, last_window, open_word = "", "", -1, False
         for place, (token, window) in enumerate(
             zip(self.table.ids.tolist(), windows.tolist(), strict=True)
         ):
             joins = begins[token] and open_word and window == last_window
             so_far = so_far + bare[token] if joins else bare[token]
+            spelled = spelled + raw[token] if joins else raw[token]
             if is_word[token]:
                 found[place] = names.setdefault(so_far, len(names))
+                self._spellings.setdefault(so_far, Counter())[spelled] += 1
             open_word, last_window = closes[token], window
         return list(names), found
 

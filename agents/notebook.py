@@ -1,0 +1,76 @@
+"""The notebook of one feature: all that a mind may see, and the loop's own judgement of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..sae.evidence import FeatureStats, SplitEvidence
+from ..sae.source import FeatureSource
+from ..sae.tokens import TokenActivations
+from .budget import Spending
+from .records import Hypothesis, Outcome, Probe, Verdict
+
+#: From this posterior a hypothesis tested on both sides is confirmed; below the second, refuted.
+CONFIRMED, REFUTED = 0.8, 0.5
+
+
+@dataclass
+class Notebook:
+    """What is known of one feature so far.
+
+    source, feature: what is explained. split: the `explain` split, the only corpus text a mind
+    sees. Minds read it; the loop alone writes to it.
+    """
+
+    source: FeatureSource
+    feature: int
+    split: SplitEvidence
+    stats: FeatureStats
+    spending: Spending
+    seed: int
+    hypotheses: list[Hypothesis] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    refined: set[int] = field(default_factory=set)
+    round: int = 0
+
+    def verdict(self, hypothesis: Hypothesis) -> Verdict:
+        """What the outcomes so far say of a hypothesis (rule: see Verdict)."""
+        by_id = {probe.id: probe for probe in self.probes}
+        agreed = {True: [0, 0], False: [0, 0]}
+        for outcome in self.outcomes:
+            probe = by_id[outcome.probe]
+            if probe.hypothesis == hypothesis.id:
+                agreed[probe.fires][0] += outcome.agreed
+                agreed[probe.fires][1] += 1
+        fires, silent = agreed[True], agreed[False]
+        posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
+        if hypothesis.id in self.refined:
+            status = "refined"
+        elif posterior >= CONFIRMED and fires[1] and silent[1]:
+            status = "confirmed"
+        elif posterior < REFUTED:
+            status = "refuted"
+        else:
+            status = "open"
+        return Verdict(
+            hypothesis=hypothesis.id,
+            status=status,
+            fires_as_predicted=(fires[0], fires[1]),
+            silent_as_predicted=(silent[0], silent[1]),
+            posterior=posterior,
+        )
+
+    def measured(self) -> list[TokenActivations]:
+        """The texts of all probes as the feature saw them."""
+        return [
+            TokenActivations(outcome.tokens, np.array(outcome.activations, np.float32))
+            for outcome in self.outcomes
+        ]
+
+    def live(self) -> Sequence[Hypothesis]:
+        """Hypotheses that no child has replaced and no probe has refuted."""
+        return [h for h in self.hypotheses if self.verdict(h).status in ("open", "confirmed")]

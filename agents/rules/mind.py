@@ -1,0 +1,220 @@
+"""The rule miner as a mind: it thinks by search, needs no language model, and is deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...sae.evidence import FIRES_AT
+from ..loop import ProbeDesign, Proposal
+from ..notebook import Notebook
+from ..records import Explanation, Hypothesis
+from .language import Clause, Rule
+from .match import predict
+from .mine import Language, Miner
+from .render import describe, labels
+from .sample import Sample
+from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
+
+#: What each kind of first hypothesis may speak of.
+KINDS: dict[str, Language] = {
+    "exact tokens": Language(current=("token",), windows=(), positions=False),
+    "words and shapes": Language(windows=(), positions=False),
+    "in context": Language(),
+}
+#: Probes of each sort for one live hypothesis in one round.
+FIRING, NEAR_MISSES, VARIANTS = 8, 8, 4
+#: Drafts made for each probe taken, to choose those that tell hypotheses apart.
+CHOICE = 3
+#: A clause whose firing probes agree less often than this is dropped before mining goes on.
+CLAUSE_HOLDS = 0.34
+#: A position effect is reported from this ratio of bare to embedded activation on.
+POSITION_EFFECT = 0.5
+
+
+class RuleMind:
+    """Proposes what it mines, tests it at its boundaries, and mines its mistakes again."""
+
+    name = "rules"
+
+    async def propose(self, notebook: Notebook) -> list[Proposal]:
+        """One mined rule of each kind in KINDS; rules that came out alike count once."""
+        sample = Sample(notebook.split, notebook.feature)
+        found: dict[tuple[Clause, ...], Proposal] = {}
+        for kind, language in KINDS.items():
+            rule = Miner(sample, language).mine()
+            if rule.clauses:
+                found.setdefault(rule.clauses, Proposal(kind, describe(rule), rule))
+        return list(found.values())
+
+    async def design(self, notebook: Notebook) -> list[ProbeDesign]:
+        """For each live hypothesis: texts that should fire, near misses, variants.
+
+        Of several drafts, those are taken first on which the live hypotheses disagree. A near miss
+        comes with the text it was made from, as its pair.
+        """
+        rules = {h.id: h.rule for h in notebook.live() if h.rule}
+        seen = {probe.text for probe in notebook.probes}
+        designs: list[ProbeDesign] = []
+        for number, rule in rules.items():
+            drafts = _drafts(rule, notebook)
+            fresh = [draft for draft in drafts if draft.text and draft.text not in seen]
+            for draft, fires in _telling(fresh, number, rules, notebook):
+                if draft.text in seen:
+                    continue
+                seen.add(draft.text)
+                texts = [design.text for design in designs]
+                designs.append(
+                    ProbeDesign(
+                        hypothesis=number,
+                        purpose=draft.edit or "should fire",
+                        text=draft.text,
+                        fires=fires,
+                        token=draft.trigger if fires else None,
+                        pair=texts.index(draft.original) if draft.original in texts else None,
+                    )
+                )
+        return designs
+
+    async def refine(self, notebook: Notebook) -> list[Proposal]:
+        """Mine what the leader gets wrong on the corpus and on the probes.
+
+        Clauses whose probes did not fire are dropped first. No proposal when the rule stays what
+        it is.
+        """
+        leader = _leader(notebook)
+        if leader is None or leader.rule is None:
+            return []
+        sample = Sample(notebook.split, notebook.feature, notebook.measured())
+        miner = Miner(sample)
+        rule = miner.mine(given=_standing(leader, notebook))
+        if _conditions(rule) == _conditions(leader.rule):
+            return []
+        if miner.cost(rule) >= miner.cost(leader.rule):
+            return []
+        return [Proposal(f"refined: {leader.kind}", describe(rule), rule, parent=leader.id)]
+
+    async def conclude(self, notebook: Notebook) -> Explanation:
+        """The hypothesis that fits corpus and probes best for its length, with its levels refitted."""
+        leader = _leader(notebook)
+        if leader is None or leader.rule is None:
+            silent = "It never fires on the corpus." if not notebook.stats.fired else ""
+            return Explanation(
+                labels=("no rule found",),
+                description=silent or describe(Rule()),
+                rule=Rule(unit=notebook.stats.typical_max),
+                coverage=0.0,
+            )
+        rule = leader.rule
+        return Explanation(
+            labels=labels(rule),
+            description=describe(rule),
+            rule=rule,
+            coverage=_coverage(rule, notebook),
+            notes=tuple(_notes(notebook)),
+        )
+
+
+def _leader(notebook: Notebook) -> Hypothesis | None:
+    """The hypothesis with the lowest cost on the corpus and all probes together."""
+    candidates = [h for h in notebook.hypotheses if h.rule and h.rule.clauses]
+    if not candidates:
+        return None
+    miner = Miner(Sample(notebook.split, notebook.feature, notebook.measured()))
+    return min(candidates, key=lambda h: (miner.cost(h.rule or Rule()), h.id))
+
+
+def _standing(leader: Hypothesis, notebook: Notebook) -> list[Clause]:
+    """The leader's clauses without those whose own firing probes mostly stayed silent."""
+    assert leader.rule is not None
+    by_id = {probe.id: probe for probe in notebook.probes}
+    kept = []
+    for clause in leader.rule.clauses:
+        only = Rule(clauses=(clause,), unit=1.0)
+        results = []
+        for outcome in notebook.outcomes:
+            if by_id[outcome.probe].fires and by_id[outcome.probe].hypothesis == leader.id:
+                where = predict(only, [outcome.tokens])[0] > 0
+                if where.any():
+                    reached = np.array(outcome.activations)[where].max()
+                    results.append(reached >= notebook.stats.fires_at)
+        if len(results) < 3 or np.mean(results) >= CLAUSE_HOLDS:
+            kept.append(clause)
+    return kept
+
+
+def _drafts(rule: Rule, notebook: Notebook) -> list[Draft]:
+    seed = hash((notebook.seed, notebook.feature, notebook.round)) & 0x7FFFFFFF
+    tokenize = notebook.source.tokenize
+    near = near_miss_drafts(rule, NEAR_MISSES * CHOICE, seed, tokenize)
+    return [
+        *firing_drafts(rule, FIRING * CHOICE, seed, tokenize),
+        *near,
+        *variant_drafts(rule, VARIANTS * CHOICE, seed),
+    ]
+
+
+def _telling(
+    drafts: Sequence[Draft], number: int, rules: dict[int, Rule], notebook: Notebook
+) -> list[tuple[Draft, bool]]:
+    """The drafts to run for hypothesis `number`, with its prediction: disputed ones first."""
+    if not drafts:
+        return []
+    tokens = notebook.source.tokenize([draft.text for draft in drafts])
+    fires = {
+        other: [bool(v.max(initial=0) >= FIRES_AT * rule.unit) for v in predict(rule, tokens)]
+        for other, rule in rules.items()
+    }
+    disputed = [len({fires[other][place] for other in rules}) > 1 for place in range(len(drafts))]
+    order = sorted(range(len(drafts)), key=lambda place: not disputed[place])
+    room = {"should fire": FIRING, "near miss": NEAR_MISSES, "variant": VARIANTS}
+    taken: list[int] = []
+    for place in order:
+        sort = _sort(drafts[place])
+        if room[sort]:
+            room[sort] -= 1
+            taken.append(place)
+    return [(drafts[place], fires[number][place]) for place in sorted(taken)]
+
+
+def _sort(draft: Draft) -> str:
+    if draft.edit in ("recased", "inflected", "bare", "moved to the start"):
+        return "variant"
+    return "near miss" if draft.edit else "should fire"
+
+
+def _conditions(rule: Rule) -> frozenset[object]:
+    return frozenset(clause.conditions for clause in rule.clauses)
+
+
+def _coverage(rule: Rule, notebook: Notebook) -> float:
+    """Share of the activation mass on tokens that the rule predicts to fire."""
+    sample = Sample(notebook.split, notebook.feature)
+    values = notebook.split.activations(notebook.feature)
+    mass = float(values.sum())
+    covered = sample.predict(rule)[: sample.n_corpus] >= FIRES_AT
+    return float(values[covered].sum()) / mass if mass > 0 else 0.0
+
+
+def _notes(notebook: Notebook) -> list[str]:
+    """What the probes showed beside the rule: that the place in the text matters."""
+    by_id = {probe.id: probe for probe in notebook.probes}
+    places: dict[str, list[float]] = {}
+    for outcome in notebook.outcomes:
+        probe = by_id[outcome.probe]
+        if probe.fires:
+            places.setdefault(probe.purpose, []).append(outcome.maximum)
+    inside = places.get("should fire", [])
+    notes = []
+    for purpose, words in (("bare", "alone"), ("moved to the start", "as the first word")):
+        here = places.get(purpose, [])
+        if len(here) >= 2 and inside and np.mean(inside) > 0:
+            ratio = float(np.mean(here) / np.mean(inside))
+            if ratio < POSITION_EFFECT:
+                notes.append(
+                    f"Position effect: a trigger {words} reaches {ratio:.2f} of what it reaches "
+                    f"within a sentence ({len(here)} probes)."
+                )
+    return notes
+

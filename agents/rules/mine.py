@@ -1,0 +1,445 @@
+"""Mining rules: greedy search for the clauses that explain most of a feature's activation.
+
+The loss of a rule with predictions p is Σ w (y − p)², where y is the activation as a share of the
+typical maximum. A clause with level L changes it, on each token it covers and that is predicted
+less than L so far, by
+
+    h = w [(y − p)² − (y − L)²]
+
+so that the best set of values under L is the set of all values with positive Σ h: the search is
+over levels, ways to name the current token, and what surrounds it. A value counts only with what
+its Σ h has above Z standard errors, so that a word seen once proves nothing (a lower confidence
+bound). Clauses are added, best first, until none gains what a condition costs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .language import (
+    MAX_CONDITIONS,
+    MAX_VALUES,
+    SHAPES,
+    Clause,
+    Condition,
+    Match,
+    Near,
+    Position,
+    Rule,
+)
+from .sample import Sample, View
+
+LEVELS = (0.9, 0.6, 0.35, 0.18)
+#: What one more condition, and one more value in a set, must gain: shares of the energy Σ w y².
+CONDITION_COST = 0.006
+VALUE_COST = 0.0008
+#: How many standard errors of its gain a value is marked down by.
+Z = 1.0
+#: A clause holds at most this many conditions.
+DEPTH = 3
+STEM_LENGTHS = (4, 5, 6, 8)
+SUFFIX_LENGTHS = (2, 3, 4)
+#: How many examples illustrate a stem, an ending or a shape.
+EXAMPLES = 6
+#: Places in a text or sentence from this one on are not told apart.
+FAR = 64
+#: Stretches before the token that contexts are looked for in: (first, last) offset.
+WINDOWS: tuple[tuple[int | None, int], ...] = ((-1, -1), (-2, -2), (-3, -1), (-8, -1), (None, -1))
+
+
+@dataclass(frozen=True)
+class Language:
+    """Which parts of the rule language a search may use.
+
+    current: ways to name the current token. windows: where contexts may lie. positions: whether
+    places in text and sentence, and counts of earlier occurrences, may be conditions.
+    """
+
+    current: tuple[str, ...] = ("token", "word", "stem", "suffix", "shape")
+    windows: tuple[tuple[int | None, int], ...] = WINDOWS
+    positions: bool = True
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A condition (or a whole clause) with its gain in units of the loss."""
+
+    conditions: tuple[Condition, ...]
+    gain: float
+    level: float
+
+
+class Miner:
+    """The search over one sample. `language` bounds it."""
+
+    def __init__(self, sample: Sample, language: Language = Language()):  # noqa: B008
+        self.sample = sample
+        self.language = language
+        self.energy = float(np.sum(sample.weight * np.square(sample.target))) or 1.0
+        self.places, self.weight = sample.focus
+        self.target = sample.target[self.places]
+        self._views = [
+            View(view.kind, view.names, view.ids[self.places]) for view in self._current_views()
+        ]
+        self._pairs: dict[tuple[int | None, int], _Pairs] = {}
+        self._masks: dict[Condition, np.ndarray] = {}
+
+    def mine(self, max_conditions: int = MAX_CONDITIONS, given: Sequence[Clause] = ()) -> Rule:
+        """The best rule found with at most `max_conditions`, starting from `given` clauses."""
+        clauses = list(given)
+        while True:
+            room = max_conditions - sum(len(clause.conditions) for clause in clauses)
+            found = self._best_clause(clauses, min(DEPTH, room)) if room > 0 else None
+            if found is None:
+                break
+            clauses.append(Clause(conditions=found.conditions, level=found.level))
+            clauses = self.refit(clauses)
+        pruned = self.prune(self.refit(clauses))
+        return Rule(clauses=tuple(map(self._spelled, pruned)), unit=self.sample.unit)
+
+    # ------------------------------------------------------------ one clause
+
+    def _best_clause(self, clauses: Sequence[Clause], depth: int) -> _Found | None:
+        """The clause with the highest gain after costs, None where none is worth its cost."""
+        predicted = self._predict(clauses)[self.places]
+        best: _Found | None = None
+        for level in LEVELS:
+            gains = self._token_gains(predicted, level)
+            seeds = sorted(self._current(gains, level), key=lambda found: -found.gain)
+            grown = [seeds[0]] if seeds else []
+            if depth > 1 and self.language.windows:
+                starts = [*seeds[:2], *self._promising(gains, level), _Found((), 0.0, level)]
+                grown += [self._grow(start, gains, depth) for start in starts]
+            for found in grown:
+                if found.conditions and (best is None or found.gain > best.gain):
+                    best = found
+        return best if best is not None and best.gain > 0 else None
+
+    def _token_gains(self, predicted: np.ndarray, level: float) -> np.ndarray:
+        """float [focus]: what predicting `level` there would gain over what is predicted now."""
+        y, p = self.target, predicted
+        gain = self.weight * (np.square(y - p) - np.square(y - level))
+        return np.where(p < level, gain, 0.0)
+
+    def _current(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
+        """For each way to name the current token, the best set of values."""
+        for view in self._views:
+            values = _best_disjoint(view, gains, self.energy)
+            if values:
+                yield self._scored((_near(view.kind, values, 0, 0),), gains, level)
+
+    def _promising(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
+        """Values of the current token that would gain much if something told when."""
+        for view in self._views:
+            if view.kind in ("token", "word", "shape"):
+                values = _best_disjoint(view, np.maximum(gains, 0.0), self.energy)
+                if values:
+                    yield self._scored((_near(view.kind, values, 0, 0),), gains, level)
+
+    def _grow(self, start: _Found, gains: np.ndarray, depth: int) -> _Found:
+        """Add the conditions that help most, one at a time, then choose the current token anew."""
+        found = start
+        while len(found.conditions) < depth:
+            holds = self._holds(found.conditions)
+            options = [
+                self._scored((*found.conditions, extra), gains, found.level)
+                for extra in self._extras(holds, gains, found)
+            ]
+            better = max(options, key=lambda option: option.gain, default=None)
+            if better is None or better.gain <= max(found.gain, 0.0):
+                break
+            found = self._retoken(better, gains)
+        return found
+
+    def _retoken(self, found: _Found, gains: np.ndarray) -> _Found:
+        """With the context fixed, the best current-token condition (or none)."""
+        context = tuple(c for c in found.conditions if not (isinstance(c, Near) and c.is_current))
+        if not context:
+            return found
+        inside = np.where(self._holds(context), gains, 0.0)
+        options = [found]
+        if len(context) == len(found.conditions) - 1:
+            options.append(self._scored(context, gains, found.level))
+        for view in self._views:
+            values = _best_disjoint(view, inside, self.energy)
+            if values:
+                near = _near(view.kind, values, 0, 0)
+                options.append(self._scored((near, *context), gains, found.level))
+        options = [option for option in options if len(option.conditions) <= DEPTH]
+        return max(options, key=lambda option: option.gain)
+
+    def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
+        """Conditions that could be added to a clause that holds at `holds`."""
+        inside = np.where(holds, gains, 0.0)
+        if inside.sum() > 0 or found.conditions:
+            yield from self._absences(inside)
+        for window in self.language.windows:
+            pairs = self._pairs_of(window)
+            for kind in ("word", "token"):
+                values = pairs.best(kind, inside, self.energy)
+                if values:
+                    yield _near(kind, values, *window)
+        yield from self._shapes_before(inside)
+        if self.language.positions:
+            yield from self._positions(inside)
+            yield from _repeats(found)
+
+    def _absences(self, inside: np.ndarray) -> Iterator[Condition]:
+        for window in self.language.windows:
+            values = self._pairs_of(window).best("word", -inside, self.energy)
+            if values:
+                yield replace_negated(_near("word", values, *window))
+
+    def _shapes_before(self, inside: np.ndarray) -> Iterator[Condition]:
+        if (-1, -1) not in self.language.windows:
+            return
+        for name in SHAPES:
+            near = _near("shape", (name,), -1, -1)
+            total = inside[self._mask(near)].sum()
+            yield near if total > 0 else replace_negated(near)
+
+    def _positions(self, inside: np.ndarray) -> Iterator[Condition]:
+        """The best cut by place in the text and in the sentence, below and above."""
+        for of, place in (("text", self.sample.position), ("sentence", self.sample.in_sentence)):
+            here = np.minimum(place[self.places], FAR)
+            up_to = np.cumsum(np.bincount(here, weights=inside, minlength=FAR + 1))
+            yield Position(of=of, low=0, high=int(up_to[:-1].argmax()))
+            yield Position(of=of, low=int((up_to[-1] - up_to[:-1]).argmax()) + 1)
+
+    # ------------------------------------------------------------ scores
+
+    def _scored(self, conditions: tuple[Condition, ...], gains: np.ndarray, level: float) -> _Found:
+        """Exact gain of a clause, less standard errors and what its conditions cost."""
+        inside = gains[self._holds(conditions)]
+        error = float(np.sqrt(np.square(inside).sum()))
+        cost = self.energy * (CONDITION_COST * len(conditions) + VALUE_COST * _n_values(conditions))
+        return _Found(conditions, float(inside.sum()) - Z * error - cost, level)
+
+    def _holds(self, conditions: Iterable[Condition]) -> np.ndarray:
+        holds = np.ones(len(self.places), bool)
+        for condition in conditions:
+            holds &= self._mask(condition)
+        return holds
+
+    def _mask(self, condition: Condition) -> np.ndarray:
+        """bool [focus]: where a condition holds."""
+        if condition not in self._masks:
+            self._masks[condition] = self.sample.condition(condition)[self.places]
+        return self._masks[condition]
+
+    def _predict(self, clauses: Sequence[Clause]) -> np.ndarray:
+        return self.sample.predict(Rule(clauses=tuple(clauses)))
+
+    def _spelled(self, clause: Clause) -> Clause:
+        """The clause with words as they are mostly spelled, and with examples where values are parts.
+
+        A stem is lengthened to what nearly all words that fire with it share.
+        """
+        counts = self._holds(clause.conditions) & (self.places < self.sample.n_corpus)
+        inside = np.where(counts, self.weight * self.target, 0.0)
+        conditions = []
+        for condition in clause.conditions:
+            if isinstance(condition, Near):
+                match = self._spelled_match(condition.match, inside, condition.is_current)
+                condition = condition.model_copy(update={"match": match})
+            conditions.append(condition)
+        return clause.model_copy(update={"conditions": tuple(conditions)})
+
+    def _spelled_match(self, match: Match, inside: np.ndarray, is_current: bool) -> Match:
+        spelled = self.sample.spelling
+        if match.kind == "word":
+            return match.model_copy(update={"values": tuple(map(spelled, match.values))})
+        if match.kind == "token" or not is_current:
+            return match
+        view = self.sample.tokens if match.kind == "shape" else self.sample.words
+        mass = np.bincount(view.ids[self.places], weights=inside, minlength=len(view.names))
+        best = [n for n in np.argsort(-mass, kind="stable")[:EXAMPLES] if mass[n] > 0]
+        names = [view.names[n] for n in best if view.names[n].strip()]
+        examples = names if match.kind == "shape" else [spelled(name) for name in names]
+        update: dict[str, object] = {"examples": tuple(dict.fromkeys(examples))}
+        if match.kind == "stem":
+            names = [view.names[n] for n in np.flatnonzero(mass > 0.02 * mass.sum())]
+            update["values"] = tuple(_longest_stem(stem, names) for stem in match.values)
+        return match.model_copy(update=update)
+
+    def refit(self, clauses: Sequence[Clause], turns: int = 4) -> list[Clause]:
+        """The same clauses with levels fitted to the tokens on which each has the last word."""
+        if not clauses:
+            return []
+        masks = [self.sample.clause(clause) for clause in clauses]
+        levels = np.array([clause.level for clause in clauses])
+        for _ in range(turns):
+            stacked = np.where(masks, levels[:, None], -1.0)
+            owner = np.where(stacked.max(axis=0) >= 0, stacked.argmax(axis=0), -1)
+            for place in range(len(clauses)):
+                mine = owner == place
+                weight = float(self.sample.weight[mine].sum())
+                if weight > 0:
+                    total = float((self.sample.weight[mine] * self.sample.target[mine]).sum())
+                    levels[place] = total / (weight + 1.0)
+        return [
+            clause.model_copy(update={"level": round(float(level), 3)})
+            for clause, level in zip(clauses, levels, strict=True)
+        ]
+
+    def loss(self, clauses: Sequence[Clause]) -> float:
+        """Σ w (y − p)² of a rule of these clauses."""
+        gap = self.sample.target - self._predict(clauses)
+        return float(np.sum(self.sample.weight * np.square(gap)))
+
+    def cost(self, rule: Rule) -> float:
+        """The loss of a rule and what its conditions and values cost: the lower, the better."""
+        length = CONDITION_COST * rule.n_conditions + VALUE_COST * rule.n_values
+        return self.loss(rule.clauses) + self.energy * length
+
+    def prune(self, clauses: Sequence[Clause]) -> list[Clause]:
+        """Leave out clauses whose absence costs less than their conditions are worth."""
+        kept = list(clauses)
+        while kept:
+            whole = self.loss(kept)
+            losses = []
+            for place, clause in enumerate(kept):
+                rest = [*kept[:place], *kept[place + 1 :]]
+                worth = CONDITION_COST * len(clause.conditions) * self.energy
+                losses.append(self.loss(rest) - whole - worth)
+            worst = int(np.argmin(losses))
+            if losses[worst] >= 0:
+                break
+            kept = self.refit([*kept[:worst], *kept[worst + 1 :]])
+        return sorted(kept, key=lambda clause: -clause.level)
+
+    # ------------------------------------------------------------ views
+
+    def _current_views(self) -> Iterator[View]:
+        words, tokens = self.sample.words, self.sample.tokens
+        wanted = self.language.current
+        if "token" in wanted:
+            yield tokens
+        if "word" in wanted:
+            yield words
+        if "stem" in wanted:
+            for length in STEM_LENGTHS:
+                yield _derived(words, "stem", lambda w, n=length: w[:n] if len(w) >= n else "")
+        if "suffix" in wanted:
+            for length in SUFFIX_LENGTHS:
+                yield _derived(
+                    words, "suffix", lambda w, n=length: w[-n:] if len(w) > n + 1 else ""
+                )
+        if "shape" in wanted:
+            for name in SHAPES:
+                holds = self.sample.condition(_near("shape", (name,), 0, 0))
+                yield View("shape", ["", name], holds.astype(np.int32))
+
+    def _pairs_of(self, window: tuple[int | None, int]) -> _Pairs:
+        if window not in self._pairs:
+            self._pairs[window] = _Pairs(self.sample, self.places, window)
+        return self._pairs[window]
+
+
+class _Pairs:
+    """Which names stand in a window before the tokens of the sample's focus, once each.
+
+    rows: place in the focus; ids: the name's number in its view.
+    """
+
+    def __init__(self, sample: Sample, places: np.ndarray, window: tuple[int | None, int]):
+        self._found: dict[str, tuple[Sequence[str], np.ndarray, np.ndarray]] = {}
+        rows, at = _window_places(sample, places, window)
+        fires = sample.target[places] > 0
+        for view in (sample.words, sample.tokens):
+            ids = view.ids[at].astype(np.int64)
+            # A name that never stands before firing tokens can neither trigger nor be told apart.
+            seen = np.bincount(ids[fires[rows]], minlength=len(view.names)) > 1
+            seen[0] = False
+            used = seen[ids]
+            unique = np.unique(rows[used] * len(view.names) + ids[used])
+            here, ids = unique // len(view.names), unique % len(view.names)
+            self._found[view.kind] = (view.names, here, ids)
+
+    def best(self, kind: str, gains: np.ndarray, energy: float) -> tuple[str, ...]:
+        """The values whose tokens gain most, chosen one after another (they overlap)."""
+        names, rows, ids = self._found[kind]
+        gain = gains
+        used = np.flatnonzero(gain[rows])
+        rows, ids = rows[used], ids[used]
+        chosen: list[str] = []
+        while len(rows) and len(chosen) < MAX_VALUES:
+            total = np.bincount(ids, weights=gain[rows])
+            error = np.sqrt(np.bincount(ids, weights=np.square(gain[rows])))
+            score = total - Z * error - VALUE_COST * energy
+            best = int(score.argmax())
+            if score[best] <= 0:
+                break
+            chosen.append(names[best])
+            covered = np.zeros(len(gain), bool)
+            covered[rows[ids == best]] = True
+            left = ~covered[rows]
+            rows, ids = rows[left], ids[left]
+        return tuple(chosen)
+
+
+def _window_places(
+    sample: Sample, places: np.ndarray, window: tuple[int | None, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """All (place in `places`, token in its window) pairs, as two arrays."""
+    first, last = window
+    begin = sample.starts[places]
+    low = begin if first is None else np.maximum(begin, places + first)
+    counts = np.maximum(0, places + last + 1 - low)
+    rows = np.repeat(np.arange(len(places)), counts)
+    offsets = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows, low[rows] + offsets
+
+
+def _best_disjoint(view: View, gains: np.ndarray, energy: float) -> tuple[str, ...]:
+    """The values of a view with the highest gains above their error; a token has one value."""
+    size = len(view.names)
+    total = np.bincount(view.ids, weights=gains, minlength=size)
+    error = np.sqrt(np.bincount(view.ids, weights=np.square(gains), minlength=size))
+    score = total - Z * error - VALUE_COST * energy
+    score[0] = -1.0
+    best = np.argsort(-score, kind="stable")[:MAX_VALUES]
+    return tuple(view.names[name] for name in best if score[name] > 0)
+
+
+def _derived(words: View, kind: str, part: Callable[[str], str]) -> View:
+    """A view by a part of the word."""
+    names: dict[str, int] = {"": 0}
+    moved = np.array([names.setdefault(part(word), len(names)) for word in words.names], np.int32)
+    return View(kind, list(names), moved[words.ids])
+
+
+def _longest_stem(stem: str, words: Sequence[str]) -> str:
+    """`stem`, lengthened to what all of `words` that begin with it share."""
+    family = [word for word in words if word.startswith(stem)]
+    return os.path.commonprefix(family) if family else stem
+
+
+def _repeats(found: _Found) -> Iterator[Condition]:
+    """Whether what fires now has occurred before."""
+    for condition in found.conditions:
+        if isinstance(condition, Near) and condition.is_current:
+            for times in (1, 2, 3):
+                before = condition.model_copy(
+                    update={"first": None, "last": -1, "at_least": times}
+                )
+                yield before
+                yield replace_negated(before)
+
+
+def replace_negated(near: Near) -> Near:
+    """The opposite condition."""
+    return near.model_copy(update={"negated": not near.negated})
+
+
+def _near(kind: str, values: Sequence[str], first: int | None, last: int) -> Near:
+    match = Match(kind=kind, values=tuple(values))  # pyright: ignore[reportArgumentType]
+    return Near(match=match, first=first, last=last)
+
+
+def _n_values(conditions: Iterable[Condition]) -> int:
+    return sum(len(c.match.values) for c in conditions if isinstance(c, Near))
