@@ -1,0 +1,194 @@
+"""The bench: a scorer is `async (Target, Simulator) -> Marks`, under the name users type.
+
+A *target* is the feature, with its thresholds and the text that no explainer saw. A *simulator*
+answers from an explanation alone. Scorers know nothing else, so that one scorer serves every
+explanation and every control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from ...agents.records import Record
+from ...agents.rules.match import Matcher
+from ...sae.errors import UnknownName
+from ...sae.evidence import FeatureStats, SplitEvidence
+from ...sae.source import FeatureSource
+from .mixture import Mixture, draw
+from .score import Score
+
+
+class Simulator(Protocol):
+    """Answers from an explanation alone. It never sees the feature, its source or its corpus."""
+
+    async def predict(self, text: Matcher) -> np.ndarray:
+        """float [n]: the predicted activation of each token of `text.table`, in the SAE's units."""
+        ...
+
+    async def firing_texts(self, n: int, seed: int) -> list[str]:
+        """Up to n distinct texts on which the explanation says the feature fires."""
+        ...
+
+    async def near_miss_texts(self, n: int, seed: int) -> list[str]:
+        """Up to n distinct texts close to those, on which it says the feature stays silent."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """The feature that explanations are scored against.
+
+    Thresholds and statistics come from the `explain` split, text from `score`; nothing else is
+    read. seed: decides every draw.
+    """
+
+    source: FeatureSource
+    feature: int
+    seed: int = 0
+
+    @cached_property
+    def explain(self) -> SplitEvidence:
+        """What explainers saw: for thresholds and for fitting controls."""
+        return self.source.evidence.reader("scorer").split("explain")
+
+    @cached_property
+    def held_out(self) -> SplitEvidence:
+        """The text that scores are computed on."""
+        return self.source.evidence.reader("scorer").split("score")
+
+    @cached_property
+    def stats(self) -> FeatureStats:
+        """How the feature fires on the `explain` split, in the SAE's units."""
+        return self.explain.stats(self.feature)
+
+    @cached_property
+    def text(self) -> Matcher:
+        """The tokens of the score split, as simulators read them."""
+        return Matcher(self.held_out.tokens)
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """The contexts that predictions are compared on (see `mixture`)."""
+        return draw(self.held_out, self.feature, self.seed)
+
+    def fires(self, values: np.ndarray | float) -> np.ndarray:
+        """Where activations or predictions, in the SAE's units, reach the firing threshold."""
+        return reaches(values, self.stats.fires_at)
+
+
+def reaches(values: np.ndarray | float, threshold: np.ndarray | float) -> np.ndarray:
+    """Where values are at least the threshold; float32 rounding does not decide."""
+    return np.asarray(values) >= np.asarray(threshold) * (1 - 1e-6)
+
+
+class Band(Record):
+    """Recall in one band of activation.
+
+    quantiles: the band, as quantiles of the feature's non-zero activations on `explain`. low, high:
+    its edges in the SAE's units (high None: no upper edge). n: tokens of the score split in it.
+    recall: share of them found, None when there are none.
+    """
+
+    quantiles: tuple[float, float]
+    low: float
+    high: float | None
+    n: int
+    recall: float | None
+
+
+class Level(Record):
+    """What was measured where a level was predicted.
+
+    low, high: the predicted level, as a share of the typical maximum (high None: no upper edge).
+    n: tokens of the score split so predicted. fires: share of them that fire. mean: their mean
+    activation as a share of the typical maximum. Both None when there are none.
+    """
+
+    low: float
+    high: float | None
+    n: int
+    fires: float | None
+    mean: float | None
+
+
+class MixtureCounts(Record):
+    """The mixture that Pearson and AUPRC were computed on.
+
+    top, spread, random: windows of each kind. documents, tokens: how many they hold. base_rate:
+    share of the tokens that fire; the AUPRC of a prediction that knows nothing.
+    """
+
+    top: int
+    spread: int
+    random: int
+    documents: int
+    tokens: int
+    base_rate: float
+
+
+class Item(Record):
+    """One generated text and what it did.
+
+    scorer: "generative" (should fire) or "boundary" (should stay silent). maximum: the highest
+    activation, in the SAE's units. passed: as the explanation said. Both None when it could not be
+    run; error then says why.
+    """
+
+    scorer: str
+    text: str
+    maximum: float | None = None
+    passed: bool | None = None
+    error: str | None = None
+
+
+class Details(Record):
+    """What lies behind the scores of one explanation.
+
+    failed: score name → share of its items that could not be run.
+    """
+
+    mixture: MixtureCounts | None = None
+    recall_by_quantile: tuple[Band, ...] = ()
+    precision_by_level: tuple[Level, ...] = ()
+    items: tuple[Item, ...] = ()
+    failed: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What one scorer found: its scores by name, and fields of `Details`."""
+
+    scores: dict[str, Score]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Scorer = Callable[[Target, Simulator], Awaitable[Marks]]
+
+#: Every scorer by the name users type. Filled by `@scorer` when its module is imported.
+SCORERS: dict[str, Scorer] = {}
+
+
+def scorer(name: str) -> Callable[[Scorer], Scorer]:
+    """Register a scorer under `name`."""
+
+    def register(function: Scorer) -> Scorer:
+        if name in SCORERS:
+            raise ValueError(f"two scorers are called {name!r}")
+        SCORERS[name] = function
+        return function
+
+    return register
+
+
+def chosen(names: Sequence[str] | None) -> dict[str, Scorer]:
+    """The scorers called `names`, or all. Raises UnknownName."""
+    for name in names or ():
+        if name not in SCORERS:
+            raise UnknownName("scorer", name, SCORERS)
+    return {name: SCORERS[name] for name in (SCORERS if names is None else names)}
