@@ -1,6 +1,7 @@
 """Predictive accuracy: does the explanation say, token by token, how the feature will act?
 
-All on the `score` split. p: predicted, a: measured activation of a token. A token *fires* from
+All on the `score` split. p: predicted, a: measured activation of a token (its positive part: a
+neuron's small negative values are silence). A token *fires* from
 `fires_at` of the `explain` split's statistics. A token with a > 0 is *found* when
 p ≥ min(fires_at, a / 2): the explanation says that it fires or, where it only just acts, that it
 acts at least half as much.

@@ -134,6 +134,33 @@ def test_whole_split_scores_by_hand(make):
 # --- What must hold ------------------------------------------------------------------------------
 
 
+TEXT = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from([0.0, 0.0, 0.0, 0.1, 1.0, 5.0])),
+    min_size=1,
+    max_size=6,
+).map(lambda pairs: " ".join(f"{word}={value}" for word, value in pairs))
+
+
+@given(st.lists(TEXT, min_size=1, max_size=8), st.integers(0, 2**32), st.sampled_from([0, 1, 7]))
+@settings(max_examples=50, deadline=None)
+def test_whatever_the_feature_and_the_prediction_do_scores_are_in_bounds(make, texts, seed, top):
+    source = make.spelled(texts, texts[::-1])
+    n = len(source.evidence.reader("scorer").split("score").tokens)
+    predicted = np.random.default_rng(seed).integers(0, top + 1, n).astype(float)
+    for name, score in run(source, make.given(predicted), seed).scores.items():
+        assert (score.value is None) == (score.low is None and score.n == 0)
+        for number in (score.value, score.low, score.high):
+            lowest = -1 if name == "predictive_pearson" else 0
+            assert number is None or lowest - 1e-9 <= number <= 1 + 1e-9
+
+
+def test_negative_activations_are_silence(make):
+    predicted = [4.0, 0.0, 0.0]
+    one = run(make.spelled(["a=4 b"], ["a=4 b c"]), make.given(predicted))
+    other = run(make.spelled(["a=4 b=-0.1"], ["a=4 b=-0.2 c=-0.1"]), make.given(predicted))
+    assert one.scores == other.scores
+
+
 def test_the_perfect_rule_scores_one_everywhere(make):
     marks = ruled(make.words(LEVELS), make.rule({"red": 1.0, "green": 0.5}))
     assert {name: score.value for name, score in marks.scores.items()} == pytest.approx(
