@@ -99,7 +99,7 @@ def interval(
     def of_resamples(chosen: np.ndarray, axis: int = -1) -> np.ndarray:
         return statistic(_counts(chosen, n) @ units)
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         # SciPy warns where BCa or a resample is undefined; both are dealt with below.
         warnings.simplefilter("ignore", DegenerateDataWarning)
         result = bootstrap(
