@@ -374,7 +374,8 @@ def _facts(source: FeatureSource, feature: int) -> dict[str, Any]:
     split = source.evidence.reader("explainer").split("explain")
     pearson = lookup_pearson(split, feature)
     stats = split.stats(feature)
-    shown = {"top": split.top(feature, SHOWN_TOP), "spread": split.spread(feature, SHOWN_SPREAD)}
+    spread = split.spread(feature, SHOWN_SPREAD) if stats.fired else []
+    shown = {"top": split.top(feature, SHOWN_TOP), "spread": spread}
     return {
         "stratum": stratum_of(pearson),
         "lookup_pearson": pearson,

@@ -1,0 +1,159 @@
+"""The report: one run as one self-contained HTML page.
+
+The page loads nothing and runs nothing (its content policy forbids both), so that text from a
+corpus can do no harm in it. Every string passes `visible`, then Jinja2's escaping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ..agents.records import Outcome
+from ..agents.rules.match import predict
+from ..sae.errors import SagescopeError
+from ..sae.paths import new_file
+from .journal import Run
+from .results import Result
+from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of
+from .transcript import Transcript, transcript_of
+from .visible import visible
+
+#: Tokens of an exemplar that are shown before and after its peak.
+BEFORE, AFTER = 32, 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Neighbouring tokens that are shown alike.
+
+    value: the activation, None for tokens that are not active. shade: it as a share of the typical
+    maximum, 0 to 1. fires: it counts as firing. predicted: the rule says that the token fires.
+    """
+
+    text: str
+    value: float | None
+    shade: float
+    fires: bool
+    predicted: bool
+
+
+def write_report(run: Run, output: Path) -> None:
+    """Write the page for a run to `output`, whole or not at all."""
+    page = render_report(run)
+    try:
+        with new_file(output) as draft:
+            draft.write_text(page, encoding="utf-8")
+            draft.chmod(0o644)
+    except OSError as error:
+        raise SagescopeError(
+            f"The report {output} could not be written: {error.strerror}."
+        ) from error
+
+
+def render_report(run: Run) -> str:
+    """The page for a run as HTML."""
+    stories = [transcript_of(run, feature) for feature in run.features]
+    results = [story.result for story in stories if story.result]
+    return _template().render(
+        run=run,
+        stories=stories,
+        done=len(results),
+        means=means(results) if results else [],
+        columns=COLUMNS,
+        rows=ROWS,
+        bands=[band_name(band) for band in BANDS],
+    )
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, figure=_figure)
+    environment.globals.update(
+        pieces_of=pieces_of,
+        outcome_pieces=outcome_pieces,
+        scores_of=scores_of,
+        recalls_of=recalls_of,
+    )
+    source = files(__package__).joinpath("templates", "report.html.j2")
+    return environment.from_string(source.read_text(encoding="utf-8"))
+
+
+def _shown(value: Any) -> Any:
+    """What every expression of the template goes through."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _number(value: float | None) -> str:
+    """A score: two decimals, without the zero before the point."""
+    return "–" if value is None else f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+
+
+def _figure(value: float) -> str:
+    """An activation: four significant digits."""
+    return f"{value:.4g}"
+
+
+def pieces_of(story: Transcript, exemplar: dict[str, Any]) -> list[Piece]:
+    """An exemplar around its peak."""
+    tokens, peak = exemplar["tokens"], exemplar["peak"]
+    first, last = max(0, peak - BEFORE), peak + AFTER + 1
+    shown = list(_pieces(story, tokens, exemplar["activations"]))[first:last]
+    dots = Piece("…", None, 0.0, False, False)
+    ends = ([dots] if first else [], [dots] if last < len(tokens) else [])
+    return _joined([*ends[0], *shown, *ends[1]])
+
+
+def outcome_pieces(story: Transcript, outcome: Outcome) -> list[Piece]:
+    """The text of a probe as it was measured."""
+    return _joined(_pieces(story, outcome.tokens, outcome.activations))
+
+
+def _pieces(
+    story: Transcript, tokens: Sequence[str], activations: Sequence[float]
+) -> Iterator[Piece]:
+    rule = story.result.explanation.rule if story.result else None
+    stats = story.facts["stats"] if story.facts else {"fires_at": 0.0, "typical_max": 0.0}
+    expected = predict(rule, [tokens])[0] if rule and tokens else [0.0] * len(tokens)
+    fires_at, unit = stats["fires_at"], stats["typical_max"]
+    for token, value, level in zip(tokens, activations, expected, strict=True):
+        yield Piece(
+            token,
+            value if value > 0 else None,
+            min(1.0, max(0.0, value / unit)) if unit else 0.0,
+            value >= fires_at > 0,
+            bool(level >= fires_at > 0),
+        )
+
+
+def _joined(pieces: Iterator[Piece] | Sequence[Piece]) -> list[Piece]:
+    """Neighbours that are plain text as one piece, which keeps the page small."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        plain = piece.value is None and not piece.predicted
+        if plain and joined and joined[-1].value is None and not joined[-1].predicted:
+            joined[-1] = Piece(joined[-1].text + piece.text, None, 0.0, False, False)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def recalls_of(result: Result, of: str) -> list[float | None]:
+    """Recall in each band, None where it has no tokens."""
+    found = result.details.get(of, {}).get("recall_by_quantile", ())
+    by_band = {tuple(band["quantiles"]): band["recall"] for band in found}
+    return [by_band.get(band) for band in BANDS]

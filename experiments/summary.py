@@ -1,0 +1,88 @@
+"""What a run found on the whole: means over features, by stratum, beside the controls' means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..sae.evidence import QUANTILES
+from .results import Result, Scores
+from .scoring import Score, mean_with_interval
+
+#: The scores of a table, coverage first: name → heading.
+COLUMNS = {
+    "predictive_pearson": "Pearson",
+    "predictive_auprc": "AUPRC",
+    "recall": "recall",
+    "precision": "precision",
+    "generative": "generative",
+    "boundary": "boundary",
+    "input": "input",
+}
+#: Whose scores: name → heading.
+ROWS = {
+    "explanation": "explanation",
+    "random_explanation": "random explanation",
+    "token_lookup": "token lookup",
+}
+#: Bands of a feature's non-zero activations, as quantiles.
+BANDS = tuple(pairwise((0.0, *QUANTILES, 1.0)))
+#: The two kinds of features, which every run reports apart (see `sagescope.sae.lookup`).
+STRATA = ("lexical", "contextual")
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean scores of some features. group: "lexical", "contextual" or "all". of: a name in ROWS.
+
+    scores: by name in COLUMNS, with an interval from resampling features. recalls: mean recall in
+    each band of BANDS, None where no feature has any tokens in it.
+    """
+
+    group: str
+    of: str
+    features: int
+    scores: dict[str, Score]
+    recalls: tuple[float | None, ...]
+
+
+def means(results: Sequence[Result]) -> list[Means]:
+    """The means of explanations and controls, for each stratum that occurs, and for all."""
+    groups = {name: [r for r in results if r.stratum == name] for name in STRATA}
+    groups = {name: members for name, members in groups.items() if members}
+    if len(groups) != 1 or len(groups[next(iter(groups))]) < len(results):
+        groups["all"] = list(results)
+    return [_means(group, of, members) for group, members in groups.items() for of in ROWS]
+
+
+def _means(group: str, of: str, results: Sequence[Result]) -> Means:
+    found = [scores_of(result, of) or {} for result in results]
+    return Means(
+        group,
+        of,
+        len(results),
+        {name: mean_with_interval([scores.get(name) for scores in found]) for name in COLUMNS},
+        tuple(_mean([*_recalls(results, of, band)]) for band in BANDS),
+    )
+
+
+def scores_of(result: Result, of: str) -> Scores | None:
+    """The scores of the explanation or of one control."""
+    return result.scores if of == "explanation" else result.controls[of]
+
+
+def _recalls(results: Sequence[Result], of: str, band: tuple[float, float]) -> Iterator[float]:
+    for result in results:
+        for found in result.details.get(of, {}).get("recall_by_quantile", ()):
+            if tuple(found["quantiles"]) == band and found["recall"] is not None:
+                yield found["recall"]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def band_name(band: tuple[float, float]) -> str:
+    """A band in percent, as in "25–50 %"."""
+    return f"{band[0]:.0%}–{band[1]:.0%}".replace("%–", "–")

@@ -1,0 +1,105 @@
+"""One feature's story as the journal tells it: what was thought, tried, measured and concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..agents.records import Hypothesis, Outcome, Probe, Verdict
+from ..sae.errors import FeatureError
+from .journal import Event, Run
+from .results import Result, result_of
+from .scoring import Item
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A probe, and what it measured (None where the attempt was broken off before)."""
+
+    probe: Probe
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The latest attempt at a feature, finished or not.
+
+    facts: the payload of its "facts" event: stratum, statistics, exemplars. verdicts: the latest of
+    each hypothesis, by its number. items: texts that were made from the explanation, and what they
+    did. result: None while it is not done. traceback: of the error that ended it.
+    """
+
+    feature: int
+    facts: dict[str, Any] | None
+    hypotheses: tuple[Hypothesis, ...]
+    trials: tuple[Trial, ...]
+    verdicts: dict[int, Verdict]
+    notes: tuple[Any, ...]
+    items: tuple[Item, ...]
+    result: Result | None
+    traceback: str | None
+
+    def trials_of(self, hypothesis: int) -> list[Trial]:
+        """The probes of one hypothesis."""
+        return [trial for trial in self.trials if trial.probe.hypothesis == hypothesis]
+
+    def as_json(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {
+            "feature": self.feature,
+            "result": self.result.model_dump() if self.result else None,
+            "facts": self.facts,
+            "hypotheses": [
+                {**one.model_dump(), "verdict": verdict.model_dump() if verdict else None}
+                for one in self.hypotheses
+                for verdict in [self.verdicts.get(one.id)]
+            ],
+            "probes": [
+                {
+                    **trial.probe.model_dump(),
+                    "outcome": trial.outcome.model_dump() if trial.outcome else None,
+                }
+                for trial in self.trials
+            ],
+            "notes": list(self.notes),
+            "items": [item.model_dump() for item in self.items],
+            "traceback": self.traceback,
+        }
+
+
+def transcript_of(run: Run, feature: int) -> Transcript:
+    """The story of one feature of a run. Raises FeatureError for one that the run does not have."""
+    if feature not in run.features:
+        raise FeatureError(
+            f"The run {run.name!r} has no feature {feature}: `sagescope results {run.name}` lists "
+            f"those it has."
+        )
+    events = run.attempt(feature)
+    outcomes = {one.probe: one for one in _read(events, "outcome", Outcome)}
+    verdicts = {one.hypothesis: one for one in _read(events, "verdict", Verdict)}
+    concluded = _last(events, "concluded") or {}
+    for verdict in concluded.get("conclusion", {}).get("verdicts", ()):
+        verdicts[verdict["hypothesis"]] = Verdict.model_validate(verdict)
+    scored = [e.payload for e in events if e.kind == "scored" and e.payload["of"] == "explanation"]
+    items = scored[-1].get("details", {}).get("items", ()) if scored else ()
+    return Transcript(
+        feature=feature,
+        facts=run.last("facts", feature).get(feature),
+        hypotheses=tuple(_read(events, "hypothesis", Hypothesis)),
+        trials=tuple(Trial(p, outcomes.get(p.id)) for p in _read(events, "probe", Probe)),
+        verdicts=verdicts,
+        notes=tuple(event.payload for event in events if event.kind == "note"),
+        items=tuple(Item.model_validate(item) for item in items),
+        result=result_of(run, feature),
+        traceback=concluded.get("traceback"),
+    )
+
+
+def _read(events: Sequence[Event], kind: str, record: Any) -> list[Any]:
+    return [record.model_validate(event.payload) for event in events if event.kind == kind]
+
+
+def _last(events: Sequence[Event], kind: str) -> Any:
+    found = [event.payload for event in events if event.kind == kind]
+    return found[-1] if found else None
