@@ -308,7 +308,7 @@ class _Bar:
     def advance(self, tokens: int) -> None:
         """Count tokens that went through the model."""
         self._done += tokens
-        seconds = time.monotonic() - self._began
+        seconds = max(1e-3, time.monotonic() - self._began)
         self._progress.update(self._task, advance=tokens, rate=f"{self._done / seconds:,.0f}")
         if seconds > 2 and not self._progress.live.is_started:
             self._progress.start()
@@ -323,7 +323,8 @@ class _Bar:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
 
 @contextmanager

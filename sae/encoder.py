@@ -19,7 +19,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -227,20 +227,21 @@ class LatentReader:
         self.subject, self.sae = subject, sae
         self.metadata = sae.metadata
         self.prepend_bos = self.metadata.prepend_bos is not False
-        self.at = _hook_point(subject, sae)
+        self.at = _hook_point(subject, sae, "hook_name")
         self.context = min(self.metadata.context_size or DEFAULT_CONTEXT, subject.max_context)
         self.room = self.context - self.prepend_bos
         _refuse_unknown_scale(sae)
-        self._centred = _centred(subject, sae, self.at)
+        self._centres = _centres(subject, sae, self.at)
         self._head = self.metadata.hook_head_index
         self._module = sae.module.to(subject.device).eval()
         # Inputs and outputs of modules are flat where TransformerLens has [heads, d_head].
         self._module.turn_off_forward_pass_hook_z_reshaping()
         self._check_width()
         self.features = None if features is None else _checked(features, sae.n_features)
-        narrow = self.features is not None and sae.architecture in SEPARABLE
-        self._columns = self.features if narrow else None
-        self._encoder = narrowed(self._module, self.features) if narrow else self._module
+        self._columns = self.features if sae.architecture in SEPARABLE else None
+        self._encoder = (
+            self._module if self._columns is None else narrowed(self._module, self._columns)
+        ).eval()
         if name := self.metadata.model_name:
             _compare_names(name, subject.id, sae.name)
 
@@ -275,15 +276,34 @@ class LatentReader:
 
         ids: [batch, seq], padded on the right, the BOS token included where there is one.
         """
-        return self.prepared(self.subject.activations(ids, self.at))
+        return self.prepared(self.subject.activations(ids, self.at), self.at)
 
-    def prepared(self, found: torch.Tensor) -> torch.Tensor:
-        """Activations at the hook point as the SAE takes them (one head of them, or centred)."""
+    def prepared(self, found: torch.Tensor, at: HookPoint) -> torch.Tensor:
+        """Activations at a hook point as the SAE has them: one head's, or centred."""
         if self._head is not None:
-            found = found.unflatten(-1, (-1, self._module.cfg.d_in))[..., self._head, :]
-        if self._centred:
+            found = self._by_head(found)[..., self._head, :]
+        if self._centres and at.in_residual_stream:
             found = found.float() - found.float().mean(-1, keepdim=True)
         return found
+
+    def restored(self, made: torch.Tensor, whole: torch.Tensor, at: HookPoint) -> torch.Tensor:
+        """What the SAE made, [n, d], as activations of the model; `whole` is what was there."""
+        if self._head is not None:
+            heads = self._by_head(whole).clone()
+            heads[..., self._head, :] = made.to(heads.dtype)
+            return heads.flatten(-2)
+        if self._centres and at.in_residual_stream:
+            made = made + whole.float().mean(-1, keepdim=True)
+        return made
+
+    @cached_property
+    def written(self) -> HookPoint:
+        """The hook point whose activations the SAE makes: for a transcoder, not where it reads."""
+        other = self.metadata.hook_name_out or self.metadata.hf_hook_name_out
+        return _hook_point(self.subject, self.sae, "hook_name_out") if other else self.at
+
+    def _by_head(self, found: torch.Tensor) -> torch.Tensor:
+        return found.unflatten(-1, (-1, self._module.cfg.d_in))
 
     def padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Rows of ids with their BOS token, as one tensor that is aligned (see ALIGN)."""
@@ -402,15 +422,13 @@ HARMLESS = {"dtype", "torch_dtype", "device", "n_devices", "trust_remote_code", 
 _FOLDED = {"fold_ln", "center_unembed"}
 
 
-def _centred(subject: SubjectModel, sae: LoadedSAE, at: HookPoint) -> bool:
-    """Whether the SAE takes activations from which the mean over d_model was taken out.
+def _centres(subject: SubjectModel, sae: LoadedSAE, at: HookPoint) -> bool:
+    """Whether the SAE had activations of the residual stream without their mean over d_model.
 
     SAELens writes how TransformerLens loaded the model. Centred writing weights of a LayerNorm
     model are the one preparation that changes the residual stream, and exactly by that mean.
     """
     asked = sae.metadata.model_from_pretrained_kwargs or {}
-    if not isinstance(asked, Mapping):
-        raise SAEError(f"{sae.name} has model_from_pretrained_kwargs that are no mapping: {asked}.")
     wanted = {name for name, value in asked.items() if value not in (False, None)} - HARMLESS
     unknown = wanted - _FOLDED - {"center_writing_weights"}
     if unknown:
@@ -430,7 +448,7 @@ def _centred(subject: SubjectModel, sae: LoadedSAE, at: HookPoint) -> bool:
             f"{sae.name} asks for centred writing weights, which only a LayerNorm model can have; "
             f"{subject.id} is none. If it was trained without, say so in its cfg.json."
         )
-    return at.in_residual_stream
+    return True
 
 
 def _refuse_unknown_scale(sae: LoadedSAE) -> None:
@@ -442,19 +460,15 @@ def _refuse_unknown_scale(sae: LoadedSAE) -> None:
         )
 
 
-def _hook_point(subject: SubjectModel, sae: LoadedSAE) -> HookPoint:
-    """Where the SAE reads: by the Hugging Face name where its metadata has one, else by hook name."""
-    module, _, side = (sae.metadata.hf_hook_name or "").rpartition(".")
+def _hook_point(subject: SubjectModel, sae: LoadedSAE, key: str) -> HookPoint:
+    """A hook point in the metadata: by the Hugging Face name where there is one, else by `key`."""
+    name, exact = sae.metadata[key], sae.metadata[f"hf_{key}"] or ""
+    module, _, side = exact.rpartition(".")
     if side in ("input", "output") and _has_module(subject, module):
-        short = "in" if side == "input" else "out"
-        return HookPoint(
-            sae.metadata.hf_hook_name, sae.metadata.hook_name or "", module, short, None
-        )
-    if not sae.metadata.hook_name:
-        raise SAEError(
-            f"{sae.name} does not say which hook point it reads (hook_name in cfg.json)."
-        )
-    return subject.hook_point(sae.metadata.hook_name)
+        return HookPoint(exact, name or exact, module, "in" if side == "input" else "out", None)
+    if not name:
+        raise SAEError(f"{sae.name} does not say which hook point it reads ({key} in cfg.json).")
+    return subject.hook_point(name)
 
 
 def _has_module(subject: SubjectModel, path: str) -> bool:

@@ -20,6 +20,9 @@ from .tokens import TokenActivations, TokenTable
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+#: Feature numbers, in any order.
+Features = Sequence[int] | np.ndarray
+
 Role = Literal["explainer", "selector", "scorer"]
 
 #: Which splits each role may read. Thresholds and controls of the scorers come from `explain`.
@@ -88,7 +91,7 @@ class SplitEvidence:
         """float32 [n]: the feature's activation on each token of the split. Do not write to it."""
         return self._activations_of(feature)
 
-    def entries(self, features: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def entries(self, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Everything that is not zero, of several features at once.
 
         Returns place in `features` (int64), token (int64) and activation (float32), each [nnz],
@@ -101,7 +104,7 @@ class SplitEvidence:
             return places, np.empty(0, np.int64), np.empty(0, np.float32)
         return places, np.concatenate(found), np.concatenate(values)
 
-    def sizes(self, features: Sequence[int]) -> np.ndarray:
+    def sizes(self, features: Features) -> np.ndarray:
         """int64: at most how many entries each of the features has."""
         return np.full(len(features), len(self.tokens))
 

@@ -82,7 +82,8 @@ class ActivationHost:
     reader: subject model and SAE. remember: bytes of results that are kept, least recently used
     first to go. Use it as a context manager, or `close` it.
 
-    `passes` and `texts_run` count forward passes and the texts in them.
+    `passes` and `texts_run` count forward passes and the texts in them; `remembered_bytes` says
+    how much is kept.
     """
 
     def __init__(self, reader: LatentReader, remember: int = REMEMBERED_BYTES):
@@ -90,7 +91,7 @@ class ActivationHost:
         self.passes = self.texts_run = 0
         self._remember = remember
         self._known: OrderedDict[str, TextLatents] = OrderedDict()
-        self._known_bytes = 0
+        self.remembered_bytes = 0
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._running: dict[str, _Waiting] = {}
         self._state = threading.Condition()
@@ -185,7 +186,7 @@ class ActivationHost:
         entries = self._oldest()
         try:
             self._tokenize([entry for entry in entries if entry.ids is None])
-            entries = self._take(self._oldest())
+            entries = self._take([entry for entry in self._oldest() if entry.ids is not None])
             if entries:
                 self._run(entries)
         except Exception as error:
@@ -194,9 +195,11 @@ class ActivationHost:
     def _oldest(self) -> list[_Waiting]:
         """The texts that have waited longest; those that nobody waits for any more are dropped."""
         with self._state:
-            for text in [text for text, entry in self._waiting.items() if not entry.wanted]:
-                del self._waiting[text]
-            return list(itertools.islice(self._waiting.values(), AT_ONCE))
+            oldest = list(itertools.islice(self._waiting.values(), AT_ONCE))
+            for entry in oldest:
+                if not entry.wanted:
+                    del self._waiting[entry.text]
+        return [entry for entry in oldest if entry.wanted]
 
     def _tokenize(self, fresh: list[_Waiting]) -> None:
         """Give texts their tokens; refuse those that are too long."""
@@ -266,10 +269,10 @@ class ActivationHost:
         if size > self._remember:
             return
         self._known[text] = found
-        self._known_bytes += size
-        while self._known_bytes > self._remember:
+        self.remembered_bytes += size
+        while self.remembered_bytes > self._remember:
             old, gone = self._known.popitem(last=False)
-            self._known_bytes -= gone.bytes + 2 * len(old) + 200
+            self.remembered_bytes -= gone.bytes + 2 * len(old) + 200
 
 
 def _fail(entry: _Waiting, error: Exception) -> None:

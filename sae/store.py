@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import EvidenceError, FeatureError
-from .evidence import Evidence, SplitEvidence
+from .evidence import Evidence, Features, SplitEvidence
 from .paths import new_file
 from .tokens import TokenTable
 from .windows import Window
@@ -135,7 +135,7 @@ def plan_digest(windows: Mapping[str, Sequence[Window]]) -> str:
     for name, members in windows.items():
         found.update(name.encode())
         for window in members:
-            found.update(np.array([window.document, window.start, *window.ids], np.int64))
+            found.update(np.array([window.document, window.start, *window.ids], "<i8").tobytes())
     return found.hexdigest()
 
 
@@ -183,12 +183,14 @@ class Shard:
 
     def columns(self, split: str, columns: np.ndarray) -> tuple[np.ndarray, ...]:
         """Place in `columns`, position and value of the entries of some columns (ascending)."""
-        where = self._file.get_slice(f"{split}.indptr")
+        nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
         if not len(columns):
-            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+            return nothing
         first = int(columns[0])
-        indptr = where[first : int(columns[-1]) + 2]
+        indptr = self._file.get_slice(f"{split}.indptr")[first : int(columns[-1]) + 2]
         start, end = int(indptr[0]), int(indptr[-1])
+        if start == end:  # safetensors refuses an empty slice
+            return nothing
         positions = self._file.get_slice(f"{split}.positions")[start:end]
         values = self._file.get_slice(f"{split}.values")[start:end]
         starts, ends = indptr[columns - first] - start, indptr[columns - first + 1] - start
@@ -215,7 +217,7 @@ class StoredSplit(SplitEvidence):
         sizes = [len(shard.whole(name, "ids")) for shard in shards]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
-    def entries(self, features: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def entries(self, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See SplitEvidence. Raises FeatureError for features that were not collected."""
         columns = self._columns_of(features)
         order = np.argsort(columns, kind="stable")
@@ -230,10 +232,10 @@ class StoredSplit(SplitEvidence):
         by_place = np.argsort(places, kind="stable")
         return places[by_place], tokens[by_place], values[by_place]
 
-    def sizes(self, features: Sequence[int]) -> np.ndarray:
+    def sizes(self, features: Features) -> np.ndarray:
         """See SplitEvidence."""
         columns = self._columns_of(features)
-        return sum((shard.sizes(self.name, columns) for shard in self._shards), np.int64(0))
+        return np.sum([shard.sizes(self.name, columns) for shard in self._shards], axis=0)
 
     def _dense(self, feature: int) -> np.ndarray:
         _, tokens, values = self.entries([feature])
@@ -241,7 +243,7 @@ class StoredSplit(SplitEvidence):
         found[tokens] = values
         return found
 
-    def _columns_of(self, features: Sequence[int]) -> np.ndarray:
+    def _columns_of(self, features: Features) -> np.ndarray:
         missing = [feature for feature in features if feature not in self._columns]
         if missing:
             raise FeatureError(

@@ -120,7 +120,9 @@ class SubjectModel:
     def digest(self) -> str:
         """SHA-256 (hex) of the weights as they stand here (dtype included) and of the tokenizer."""
         found = hashlib.sha256(tensor_digest(self.model.state_dict()).encode())
-        found.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        # `backend_tokenizer` is there for every fast tokenizer, which `load` insists on.
+        rules: Any = self.tokenizer.backend_tokenizer
+        found.update(rules.to_str().encode())
         found.update(str(self.tokenizer.bos_token_id).encode())
         return found.hexdigest()
 
@@ -137,8 +139,8 @@ class SubjectModel:
     def bos_id(self) -> int:
         """The token put before each text when an SAE was trained with one."""
         for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
-                return int(token)
+            if isinstance(token, int):
+                return token
         raise SubjectError(f"The tokenizer of {self.id} has neither a BOS nor an EOS token.")
 
     def tokenize(self, texts: list[str]) -> list[Tokens]:
@@ -218,8 +220,14 @@ class Edit:
                 return (self.change(value[0]), *value[1:])
             return self.change(value)
 
+        def replace_input(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                return replace(args), kwargs
+            first = next(iter(kwargs))
+            return args, {**kwargs, first: self.change(kwargs[first])}
+
         if self.at.side == "in":
-            handle = module.register_forward_pre_hook(lambda _, args: replace(args))
+            handle = module.register_forward_pre_hook(replace_input, with_kwargs=True)
         else:
             handle = module.register_forward_hook(lambda _module, _args, output: replace(output))
         try:
@@ -246,7 +254,7 @@ def tensor_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         plain = tensor.detach().cpu().contiguous()
-        found.update(plain.reshape(-1).view(torch.uint8).numpy())
+        found.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -341,7 +349,7 @@ def _dequantised(gguf: Path) -> Path:
         except Exception as error:
             raise SubjectError(f"{gguf} could not be read as GGUF: {error}") from error
         if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
+            delattr(model.config, "quantization_config")
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         source = {"gguf": gguf.name, "sha256": digest}

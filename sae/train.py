@@ -167,7 +167,7 @@ def _new_sae(settings: TrainSettings, subject: SubjectModel) -> Any:
         raise UnknownName("SAE architecture", settings.arch, KNOWN)
     sae_class, config_class = KNOWN[settings.arch]
     names = {field.name for field in dataclasses.fields(config_class)}
-    sparsity = {"k": settings.k} if "k" in names else {}
+    sparsity: dict[str, Any] = {"k": settings.k} if "k" in names else {}
     at = subject.hook_point(settings.hook_point)
     width_in = subject.activations(torch.tensor([[subject.bos_id]]), at).shape[-1]
     return sae_class(

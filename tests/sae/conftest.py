@@ -1,0 +1,65 @@
+"""A tiny subject model, its SAEs and a corpus, made once for all tests of the folder."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tiny  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder for models and SAEs that no test changes."""
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="session")
+def llama(made) -> Path:
+    return tiny.save_model(made / "tiny-llama", "llama")
+
+
+@pytest.fixture(scope="session")
+def gpt2(made) -> Path:
+    return tiny.save_model(made / "tiny-gpt2", "gpt2")
+
+
+@pytest.fixture(scope="session")
+def subject(llama):
+    from sagescope.sae.subject import SubjectModel
+
+    return SubjectModel.load(str(llama), dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def gpt2_subject(gpt2):
+    from sagescope.sae.subject import SubjectModel
+
+    return SubjectModel.load(str(gpt2), dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def topk(made) -> Path:
+    return tiny.save_sae(made / "tiny-topk")
+
+
+@pytest.fixture(scope="session")
+def reader(subject, topk):
+    from sagescope.sae.encoder import LatentReader, load_sae
+
+    return LatentReader(subject, load_sae(str(topk)))
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    from sagescope.sae.corpus import corpus_of
+
+    return corpus_of(tiny.sentences(60))
