@@ -152,7 +152,7 @@ class SplitEvidence:
         peaks = self.peaks(feature)
         firing = np.flatnonzero(peaks > 0)
         firing = firing[np.argsort(-peaks[firing], kind="stable")]
-        bands = np.array_split(firing, min(n, len(firing)))
+        bands = np.array_split(firing, max(1, min(n, len(firing))))
         draw = np.random.default_rng(seed)
         return [self.exemplar(feature, int(draw.choice(band))) for band in bands if len(band)]
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
+
 from sagescope.sae import collect as module
 from sagescope.sae.collect import collect, evidence_folder, evidence_key
 from sagescope.sae.corpus import corpus_of
@@ -327,7 +328,7 @@ def test_a_full_disk_is_one_sentence(reader, corpus, tmp_path, monkeypatch):
         write(path, *rest)
 
     monkeypatch.setattr(store, "write_shard", full)
-    with pytest.raises(EvidenceError, match="is full.*What was collected stays"):
+    with pytest.raises(EvidenceError, match=r"is full.*What was collected stays"):
         collect(reader, corpus, TOKENS, tmp_path, progress=False)
     assert written[0].exists()
     monkeypatch.undo()

@@ -6,6 +6,7 @@ import json
 import zipfile
 
 import pytest
+
 from sagescope.sae import corpus as module
 from sagescope.sae.corpus import corpus_of, load_corpus
 from sagescope.sae.errors import CorpusError, UnknownName

@@ -8,6 +8,7 @@ import tiny
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from sagescope.sae.encoder import SEPARABLE, LatentReader, load_sae, pretrained_names
 from sagescope.sae.errors import FeatureError, HookPointError, SAEError, UnknownName
 from sagescope.sae.subject import SubjectModel

@@ -9,6 +9,7 @@ import pytest
 import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from sagescope.sae.encoder import LatentReader, load_sae
 from sagescope.sae.errors import FeatureError, SagescopeError, TextError
 from sagescope.sae.host import ActivationHost

@@ -5,6 +5,7 @@ import tiny
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
 from sagescope.sae.errors import HookPointError, SubjectError
 from sagescope.sae.subject import Edit, SubjectModel
 

@@ -3,6 +3,7 @@
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sagescope.sae.windows import batches, cut, pad, tokenized
 
 
