@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,15 @@ BEFORE, AFTER = 32, 16
 class Piece:
     """Neighbouring tokens that are shown alike.
 
-    value: the activation, None for tokens that are not active. shade: it as a share of the typical
-    maximum, 0 to 1. fires: it counts as firing. predicted: the rule says that the token fires.
+    space: the spaces before a token that is shaded, which are not. value: the activation, None for tokens that are not active. shade: it as a share of the typical
+    maximum, 0 to 1. predicted: the rule says that the token fires.
     """
 
     text: str
-    value: float | None
-    shade: float
-    fires: bool
-    predicted: bool
+    space: str = ""
+    value: float | None = None
+    shade: float = 0.0
+    predicted: bool = False
 
 
 def write_report(run: Run, output: Path) -> None:
@@ -113,14 +114,14 @@ def pieces_of(story: Transcript, exemplar: dict[str, Any]) -> list[Piece]:
     tokens, peak = exemplar["tokens"], exemplar["peak"]
     first, last = max(0, peak - BEFORE), peak + AFTER + 1
     shown = list(_pieces(story, tokens, exemplar["activations"]))[first:last]
-    dots = Piece("…", None, 0.0, False, False)
+    dots = Piece("…")
     ends = ([dots] if first else [], [dots] if last < len(tokens) else [])
     return _joined([*ends[0], *shown, *ends[1]])
 
 
 def outcome_pieces(story: Transcript, outcome: Outcome) -> list[Piece]:
     """The text of a probe as it was measured."""
-    return _joined(_pieces(story, outcome.tokens, outcome.activations))
+    return _joined([*_pieces(story, outcome.tokens, outcome.activations)])
 
 
 def _pieces(
@@ -131,24 +132,22 @@ def _pieces(
     expected = predict(rule, [tokens])[0] if rule and tokens else [0.0] * len(tokens)
     fires_at, unit = stats["fires_at"], stats["typical_max"]
     for token, value, level in zip(tokens, activations, expected, strict=True):
+        word = token.lstrip(" ") or token
         yield Piece(
-            token,
+            word,
+            token[: len(token) - len(word)],
             value if value > 0 else None,
             min(1.0, max(0.0, value / unit)) if unit else 0.0,
-            value >= fires_at > 0,
             bool(level >= fires_at > 0),
         )
 
 
-def _joined(pieces: Iterator[Piece] | Sequence[Piece]) -> list[Piece]:
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
     """Neighbours that are plain text as one piece, which keeps the page small."""
     joined: list[Piece] = []
-    for piece in pieces:
-        plain = piece.value is None and not piece.predicted
-        if plain and joined and joined[-1].value is None and not joined[-1].predicted:
-            joined[-1] = Piece(joined[-1].text + piece.text, None, 0.0, False, False)
-        else:
-            joined.append(piece)
+    for plain, group in groupby(pieces, lambda one: one.value is None and not one.predicted):
+        alike = list(group)
+        joined += [Piece("".join(one.space + one.text for one in alike))] if plain else alike
     return joined
 
 

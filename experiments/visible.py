@@ -13,20 +13,12 @@ _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_SIGNS = {"\n": "↵", "\t": "⇥", "\x7f": "␡"}
+_SIGNS = {"\n": "↵", "\t": "⇥"}
 
 
 def visible(text: str) -> str:
     """`text` on one line, with a sign in place of each character that would act or hide.
 
-    A control is shown as its picture (␛), a line end as ↵, a tab as ⇥, all else as ⟨U+202E⟩.
+    A line end is shown as ↵, a tab as ⇥, all else by its number, as in ⟨U+202E⟩.
     """
-    return _HIDDEN.sub(_sign, text)
-
-
-def _sign(found: re.Match[str]) -> str:
-    character = found[0]
-    if character in _SIGNS:
-        return _SIGNS[character]
-    code = ord(character)
-    return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"
+    return _HIDDEN.sub(lambda found: _SIGNS.get(found[0], f"⟨U+{ord(found[0]):04X}⟩"), text)

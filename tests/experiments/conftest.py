@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import planted as module
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted() -> ModuleType:
     """The module planted.py: its source, and what that is made of."""
     return module

@@ -66,9 +66,9 @@ def test_an_unknown_run_shows_the_near_ones(path: Path):
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "-x", "a b", "é", "x" * 101, "a\n"])
 def test_names_that_no_file_should_have(path: Path, name: str):
-    with Journal.open(path) as journal, pytest.raises(JournalError, match="cannot be a run's name"):
-        with journal.begin(name, CONFIG):
-            pass
+    refused = pytest.raises(JournalError, match="cannot be a run's name")
+    with Journal.open(path) as journal, refused, journal.begin(name, CONFIG):
+        pass
 
 
 @given(st.text(st.characters(codec=None)), st.lists(st.floats(width=32)))
@@ -124,9 +124,9 @@ def test_a_tuple_is_the_list_it_was_stored_as(path: Path):
 
 def test_one_process_writes_a_run(path: Path):
     with Journal.open(path) as first, Journal.open(path) as second:
-        with first.begin("x", CONFIG), pytest.raises(JournalError, match="Another process"):
-            with second.begin("x", CONFIG):
-                pass
+        refused = pytest.raises(JournalError, match="Another process")
+        with first.begin("x", CONFIG), refused, second.begin("x", CONFIG):
+            pass
         with second.begin("x", CONFIG):  # it has been let go
             pass
     assert [file.name for file in path.parent.iterdir()] == ["sagescope.db"]
@@ -197,7 +197,7 @@ def test_many_processes_may_make_the_file_at_once(path: Path):
 
 
 def test_no_journal_there(path: Path):
-    with pytest.raises(JournalError, match="There is no journal at .*sagescope explain"):
+    with pytest.raises(JournalError, match=r"There is no journal at .*sagescope explain"):
         Journal.open(path, create=False)
     assert not path.exists()
 

@@ -1,0 +1,436 @@
+"""The command line: what is typed, what is printed where, and with which exit code."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sagescope.experiments import Journal, cli
+from sagescope.experiments.cli import app
+from sagescope.sae.errors import SAEError
+
+REPOSITORY = Path(__file__).parents[2]
+ENGLISH = {path.name: path.read_text("utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SAGESCOPE_JOURNAL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def opened(planted, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Commands see the planted source; how they asked for it is written down."""
+    asked: list[tuple[Any, ...]] = []
+
+    def open_source(*spec: Any):
+        asked.append(spec)
+        return contextlib.nullcontext(planted.PlantedSource())
+
+    monkeypatch.setattr(cli, "_open_source", open_source)
+    return asked
+
+
+def run(*args: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(app, args)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done
+
+
+def lines(done: Any) -> list[Any]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+# --- Explaining, and looking at it ---------------------------------------------------------------
+
+
+def test_explain_and_every_way_to_look_at_it(opened, somewhere: Path):
+    explained = lines(run("explain", "-f", "0-2", "--run", "first", "--json"))
+    assert [row["feature"].rpartition("/")[2] for row in explained] == ["0", "1", "2"]
+    assert (somewhere / "sagescope.db").exists()
+    assert lines(run("results", "first", "--json")) == explained
+    (listed,) = lines(run("runs", "--json"))
+    assert (listed["run"], listed["features"], listed["done"]) == ("first", 3, 3)
+    (story,) = lines(run("show", "first", "1", "--json"))
+    assert story["result"] == explained[1]
+    assert story["hypotheses"][0]["verdict"]["status"] == "confirmed"
+    assert all(probe["outcome"] for probe in story["probes"])
+    assert "Wrote report.html" in run("report", "first").stdout
+    assert "<!doctype html>" in (somewhere / "report.html").read_text("utf-8")
+
+
+def test_the_same_for_people(opened):
+    shown = run("explain", "--features", "0,1").stdout
+    for words in ("Pearson", "random explanation", "token lookup", "Recall by quantile", "lexical"):
+        assert words in shown
+    assert run("results", "default").stdout == shown
+    assert "default" in run("runs").stdout
+    page = run("show", "default", "function/planted/0").stdout
+    for words in (
+        "confirmed",
+        "should fire",
+        "predicted silent measured silent",
+        "typical maximum",
+    ):
+        assert words in page
+
+
+def test_explaining_again_changes_nothing(opened):
+    first = run("explain", "-f", "0,1", "--json").stdout
+    assert run("explain", "-f", "0,1", "--json").stdout == first
+
+
+def test_options_reach_the_job(opened, monkeypatch):
+    asked: dict[str, Any] = {}
+
+    def explain(source: Any, features: Any, **options: Any) -> list[Any]:
+        asked.update(options, features=features)
+        return []
+
+    monkeypatch.setattr("sagescope.experiments.jobs.explain", explain)
+    typed = (
+        "explain --features 1 --run r --subject s --sae a --corpus c --tokens 9 --explainer e "
+        "--mind m --seed 3 --max-probes 1 --max-rounds 2 --max-calls 3 --max-tokens 4 "
+        "--max-seconds 5 --concurrency 6 --no-score --retry-failed --device cpu --dtype float32 "
+        "--journal j.db"
+    )
+    run(*typed.split())
+    assert opened == [("s", "a", "c", 9, "cpu", "float32")]
+    budget = dataclasses.asdict(asked.pop("budget"))
+    assert budget == {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0}
+    assert Path(asked.pop("journal").path).name == "j.db"
+    del asked["watch"]
+    assert asked == {
+        "features": [1],
+        "explainer": "e",
+        "mind": "m",
+        "seed": 3,
+        "run": "r",
+        "score": False,
+        "concurrency": 6,
+        "retry_failed": True,
+    }
+
+
+def test_scores_may_be_left_out(opened):
+    (row,) = lines(run("explain", "-f", "0", "--no-score", "--json"))
+    assert set(row["scores"].values()) == {None}
+    assert "–" in run("results", "default").stdout
+
+
+def test_failures_are_pointed_at(opened, planted, monkeypatch):
+    def fn(text: str, feature: int):
+        if feature:
+            raise RuntimeError("\x1b]0;evil\x07")
+        return planted.fires(text, feature)
+
+    source = planted.PlantedSource(fn=fn)
+    monkeypatch.setattr(cli, "_open_source", lambda *spec: contextlib.nullcontext(source))
+    done = run("explain", "-f", "0-2")
+    assert "2 of 3 features failed; `sagescope show default 1` says why" in done.stderr
+    shown = run("show", "default", "1").stdout
+    assert "Traceback" in shown
+    assert "\x1b]" not in shown + done.stdout
+    run("explain", "-f", "1,2", "--run", "all", code=1)
+
+
+def test_the_journal_may_stand_elsewhere(opened, somewhere: Path, monkeypatch):
+    run("explain", "-f", "0", "--no-score", "--journal", "a/b.db")
+    monkeypatch.setenv("SAGESCOPE_JOURNAL", str(somewhere / "a" / "b.db"))
+    assert len(lines(run("results", "default", "--json"))) == 1
+
+
+def test_collect_and_features(opened):
+    (about,) = lines(run("collect", "--json"))
+    assert about["features"] == 5
+    assert set(about["tokens"]) == {"explain", "select", "score"}
+    assert "5 features of planted" in run("collect").stdout
+    rows = lines(run("features", "--json"))
+    assert [row["feature"] for row in rows] == [0, 1, 2, 3, 4]
+    assert {"stratum", "density", "fired", "lookup_pearson"} <= rows[0].keys()
+    assert lines(run("features", "-f", "3,1", "--json")) == [rows[3], rows[1]]
+    drawn = lines(run("features", "--draw", "2", "--seed", "1", "--json"))
+    assert drawn == lines(run("features", "--draw", "2", "--seed", "1", "--json"))
+    assert len(drawn) == 2
+    assert "lexical" in run("features").stdout
+
+
+def test_demo(opened, somewhere: Path):
+    first = run("demo", "--draw", "3")
+    assert "Recall by quantile" in first.stdout
+    assert str(somewhere / "report.html") in first.stdout.replace("\n", "")
+    assert run("demo", "--draw", "3").stdout == first.stdout
+    rows = lines(run("demo", "--draw", "3", "--json"))
+    assert lines(run("results", "demo", "--json")) == rows
+    assert opened[0] == (cli.SUBJECT, None, cli.CORPUS, cli.TOKENS, "auto", "auto")
+    assert (somewhere / "report.html").exists()
+
+
+# --- What cannot be done -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["5-1", "-3", "1,,2", "abc", "", "1.5", "3-"])
+def test_lists_of_features_that_are_none(opened, text: str):
+    done = run("explain", f"--features={text}", code=2)
+    assert opened == [], "something was loaded first"
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_features_that_the_sae_does_not_have(opened, somewhere: Path):
+    done = run("explain", "-f", "0-99999999999", code=2)
+    assert "There is no feature 99999999999" in done.stderr.replace("\n", " ").replace("│ ", "")
+    run("explain", "-f", "5", code=2)
+    run("features", "-f", "5", code=2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        ("results nothing", 1, "There is no journal at sagescope.db"),
+        ("show nothing 3", 1, "There is no journal"),
+        ("report nothing", 1, "There is no journal"),
+        ("runs --journal missing.db", 1, "There is no journal at missing.db"),
+        ("show run three", 2, "is no feature"),
+        ("explain", 2, "--features"),
+        ("explain -f 0 --seed -1", 2, "--seed"),
+        ("explain -f 0 --max-probes x", 2, "--max-probes"),
+        ("nonsense", 2, "nonsense"),
+        ("features --draw 3 --features 1", 2, "either"),
+        ("explain -f 0 --run a/b", 1, "cannot be a run's name"),
+        ("explain -f 0 --explainer sagge", 1, "Nearest: sage"),
+        ("features --draw 99", 1, "Only 5 features"),
+    ],
+)
+def test_a_sentence_for_each_thing_that_cannot_be_done(opened, typed: str, code: int, said: str):
+    done = run(*typed.split(), code=code)
+    assert said in done.stderr
+    assert done.stdout == ""
+    if code == 1:
+        assert done.stderr.startswith("sagescope: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_run_and_an_unknown_feature(opened):
+    run("explain", "-f", "0", "--no-score")
+    assert "Nearest: default" in run("results", "defalt", code=1).stderr
+    assert "has no feature 7" in run("show", "default", "7", code=1).stderr
+
+
+def test_another_configuration_is_refused(opened):
+    run("explain", "-f", "0", "--no-score")
+    assert "begun with seed 0, not 1" in run("explain", "-f", "0", "--seed", "1", code=1).stderr
+
+
+def test_debug_shows_the_traceback(opened):
+    done = CliRunner().invoke(app, ["--debug", "results", "nothing"])
+    assert done.exc_info is not None
+    assert "There is no journal" in str(done.exception)
+
+
+def test_what_nobody_foresaw_keeps_its_traceback(monkeypatch):
+    def fail(*spec: Any) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(cli, "_open_source", fail)
+    done = CliRunner().invoke(app, ["collect"])
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_no_sae_comes_along(monkeypatch):
+    monkeypatch.setattr("sagescope.sae.encoder.pretrained_names", list)
+    with pytest.raises(SAEError, match="--sae"):
+        cli._open_source("s", None, "c", 1, "auto", "auto")
+
+
+def test_a_run_where_nothing_is_done_yet(opened):
+    with Journal.open(Path("sagescope.db")) as journal, journal.begin("x", {}) as begun:
+        begun.write("session", {"features": [0]})
+    assert "No feature" in run("results", "x").stdout
+    assert run("results", "x", "--json").stdout == ""
+
+
+# --- SAEs ----------------------------------------------------------------------------------------
+
+
+def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
+    from sagescope.sae import train
+
+    asked: list[Any] = []
+    monkeypatch.setattr(train, "train", lambda settings, out: asked.append((settings, out)) or out)
+    assert "Wrote out" in run("train", "out").stdout
+    assert asked == [(train.TrainSettings(), Path("out"))]
+    other = {
+        field.name: "x" if field.type == "str" else 7
+        for field in dataclasses.fields(train.TrainSettings)
+    }
+    typed = [
+        part
+        for name, value in other.items()
+        for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    run("train", "out", *typed)
+    assert dataclasses.asdict(asked[1][0]) == other
+
+
+def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):
+    from sagescope.sae import evaluate
+
+    found = evaluate.Evaluation(
+        tokens=100, loss_tokens=10, unexplained=0.2, l0=32.0, loss=3.0, loss_with_sae=3.1,
+        loss_without=10.0, dead=0.01, densities=tuple(range(len(evaluate.DENSITY_EDGES) - 1)),
+    )  # fmt: skip
+    monkeypatch.setattr(evaluate, "evaluate", lambda reader, corpus, tokens, losses: found)
+    monkeypatch.setattr("sagescope.sae.corpus.load_corpus", lambda spec: None)
+    monkeypatch.setattr(planted.PlantedSource, "reader", None, raising=False)
+    (row,) = lines(run("evaluate", "--json"))
+    assert row["unexplained"] == 0.2
+    assert row["loss_recovered"] == pytest.approx(6.9 / 7)
+    shown = run("evaluate").stdout
+    for words in ("variance unexplained", "0.2000", "L0", "loss recovered", "1.00%"):
+        assert words in shown
+
+
+def test_defaults_are_those_of_the_library():
+    from sagescope.sae.model_source import DEFAULT_CORPUS, DEFAULT_TOKENS
+    from sagescope.sae.subject import BUILTIN
+
+    assert (cli.CORPUS, cli.TOKENS) == (DEFAULT_CORPUS, DEFAULT_TOKENS)
+    assert cli.SUBJECT in BUILTIN
+
+
+# --- As a program --------------------------------------------------------------------------------
+
+#: The command line with the planted source behind it; its first argument is the pause.
+PROGRAM = """
+import contextlib, sys
+sys.path.insert(0, sys.argv.pop(1))
+import planted
+from sagescope.experiments import cli
+source = planted.PlantedSource(float(sys.argv.pop(1)))
+cli._open_source = lambda *spec: contextlib.nullcontext(source)
+cli.main()
+"""
+
+
+def start(*args: str, pause: float = 0.0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(pause), *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from sagescope.experiments.cli import main\n"
+        "sys.argv = ['sagescope', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'pandas', 'numpy', 'pydantic', 'jinja2', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "explain" in done.stdout
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_importing_experiments_loads_nothing_heavy():
+    code = "import sys, sagescope.experiments; print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_results_and_the_rest_go_to_different_places():
+    job = start("explain", "-f", "0,1", "--json")
+    stdout, stderr = job.communicate()
+    assert job.returncode == 0
+    assert stderr == "", "no progress where nobody looks"
+    assert [json.loads(line)["status"] for line in stdout.splitlines()] == ["concluded"] * 2
+
+
+def test_whoever_reads_may_stop_reading(opened):
+    run("explain", "-f", "0-4", "--no-score")
+    job = start("results", "default", "--json")
+    assert job.stdout is not None
+    assert job.stderr is not None
+    job.stdout.close()
+    assert job.stderr.read() == ""
+    job.stderr.close()
+    assert job.wait() == 1
+
+
+def test_ctrl_c_says_how_to_go_on(somewhere: Path):
+    job = start("explain", "-f", "0-4", pause=0.02)
+    journal = somewhere / "sagescope.db"
+    while not journal.exists() or not _begun(journal):
+        assert job.poll() is None
+        time.sleep(0.01)
+    job.send_signal(signal.SIGINT)
+    stdout, stderr = job.communicate()
+    assert job.returncode == 130
+    assert stdout == ""
+    assert stderr == (
+        "sagescope: Stopped. What was done is kept. Run the same command again to go on.\n"
+    )
+    again = start("explain", "-f", "0-4", "--json")
+    stdout, _ = again.communicate()
+    assert len(stdout.splitlines()) == 5
+
+
+def _begun(journal: Path) -> bool:
+    with Journal.open(journal) as opened:
+        return bool(opened.runs()) and len(opened.run("default").events()) > 20
+
+
+def test_the_version():
+    from importlib.metadata import version
+
+    command = Path(sys.executable).with_name("sagescope")
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"sagescope {version('sagescope')}\n"
+
+
+# --- The documentation ---------------------------------------------------------------------------
+
+
+def commands() -> dict[str, click.Command]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return group.commands
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_and_option_is_documented(name: str):
+    text = "\n".join(ENGLISH.values())
+    assert f"sagescope {name}" in text
+    for parameter in commands()[name].params:
+        for option in parameter.opts:
+            if option.startswith("--") and option != "--help":
+                assert re.search(rf"{re.escape(option)}\b", text), f"{option} of {name}"
+
+
+def test_every_documented_command_exists():
+    known = set(commands())
+    for name, text in ENGLISH.items():
+        for command in re.findall(r"^\s*(?:\$ )?sagescope ([a-z]+)", text, re.MULTILINE):
+            assert command in known, f"{name} speaks of `sagescope {command}`"
+
+
+def test_the_environment_variable_is_documented():
+    assert any("SAGESCOPE_JOURNAL" in text for text in ENGLISH.values())
+    assert "SAGESCOPE_JOURNAL" not in os.environ

@@ -1,0 +1,31 @@
+"""Templates render whole or not at all."""
+
+from pathlib import Path
+
+import jinja2
+import pytest
+
+import sagescope.prompts
+from sagescope.prompts.render import render
+
+TEMPLATES = sorted(path.name for path in Path(sagescope.prompts.__file__).parent.rglob("*.j2"))
+
+
+def test_a_rule_in_words():
+    clauses = [("strongly", 0.9, "the word “bank”"), ("weakly", 0.123, "tokens of <digits>")]
+    assert render("rule_description.j2", clauses=clauses) == (
+        "Fires strongly (0.90 of its typical maximum) on the word “bank”.\n"
+        "Fires weakly (0.12 of its typical maximum) on tokens of <digits>."
+    )
+    assert render("rule_description.j2", clauses=[]).startswith("No rule found")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_missing_variable_is_an_error(name: str):
+    with pytest.raises(jinja2.UndefinedError):
+        render(name)
+
+
+def test_an_unknown_template_is_an_error():
+    with pytest.raises(jinja2.TemplateNotFound, match="nothing"):
+        render("nothing.j2")
