@@ -169,12 +169,9 @@ def collect(
     with _open_source(subject, sae, corpus, tokens, device, dtype) as source:
         evidence = source.evidence
         sizes = {
-            split: len(evidence.reader(role).split(split).tokens)
-            for split, role in (
-                ("explain", "explainer"),
-                ("select", "selector"),
-                ("score", "scorer"),
-            )
+            "explain": len(evidence.reader("explainer").split("explain").tokens),
+            "select": len(evidence.reader("selector").split("select").tokens),
+            "score": len(evidence.reader("scorer").split("score").tokens),
         }
         about = {
             "subject": source.subject,

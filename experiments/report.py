@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ def _template() -> Any:
         scores_of=scores_of,
         recalls_of=recalls_of,
     )
-    source = files(__package__).joinpath("templates", "report.html.j2")
+    source = Path(__file__).parent / "templates" / "report.html.j2"
     return environment.from_string(source.read_text(encoding="utf-8"))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from .collect import collect
+from .collect import collect, evidence_key
 from .corpus import load_corpus
 from .encoder import LatentReader, load_sae
 from .evidence import Evidence
@@ -24,15 +25,22 @@ class ModelSource:
     """The features of an SAE on its subject model.
 
     reader: the two, joined. evidence: what the features did on a corpus, or a function that gives
-    it, called when it is first asked for. Close it, or use it as a context manager.
+    it, called when it is first asked for. key: gives what the evidence depends on, where that is
+    known. Close it, or use it as a context manager.
     """
 
-    def __init__(self, reader: LatentReader, evidence: Evidence | Callable[[], Evidence]):
+    def __init__(
+        self,
+        reader: LatentReader,
+        evidence: Evidence | Callable[[], Evidence],
+        key: Callable[[], dict[str, Any]] | None = None,
+    ):
         self.reader = reader
         self.host = ActivationHost(reader)
         self.subject, self.sae = reader.subject.id, reader.sae.name
         self.n_features = reader.sae.n_features
         self._evidence = evidence
+        self._key = key
 
     @classmethod
     def load(
@@ -53,7 +61,11 @@ class ModelSource:
         """
         reader = LatentReader(SubjectModel.load(subject, device=device, dtype=dtype), load_sae(sae))
         text = load_corpus(corpus)
-        return cls(reader, lambda: collect(reader, text, tokens, root, progress))
+        return cls(
+            reader,
+            lambda: collect(reader, text, tokens, root, progress),
+            lambda: evidence_key(reader, text, tokens),
+        )
 
     def __enter__(self) -> ModelSource:
         return self
@@ -65,10 +77,17 @@ class ModelSource:
         """Stop the activation host."""
         self.host.close()
 
-    @cached_property
+    @property
     def evidence(self) -> Evidence:
         """What the features did on the corpus, by split."""
-        return self._evidence if isinstance(self._evidence, Evidence) else self._evidence()
+        if not isinstance(self._evidence, Evidence):
+            self._evidence = self._evidence()
+        return self._evidence
+
+    @cached_property
+    def key(self) -> dict[str, Any] | None:
+        """All that its numbers depend on, as JSON values: what a run is held to (None: unknown)."""
+        return self._key() if self._key else None
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The token strings of each text, without the BOS token."""
