@@ -31,7 +31,9 @@ class TrainSettings:
     """What to train. tokens, batch and buffer count activation vectors; context counts tokens.
 
     checkpoints: how many times to save on the way. lr is Adam's; it warms up over the first 5 % of
-    the steps and falls linearly to a tenth over the last 30 %.
+    the steps and falls linearly to a tenth over the last 30 %. aux_until: share of the training
+    after which dead latents are no longer revived; the auxiliary loss that does it costs as much as
+    the rest of a step, and nothing is gained by it once hardly a latent is dead.
     """
 
     subject: str = "smollm2-135m-instruct"
@@ -45,6 +47,7 @@ class TrainSettings:
     batch: int = 2048
     buffer: int = 131_072
     lr: float = 8e-4
+    aux_until: float = 0.43
     checkpoints: int = 20
     seed: int = 0
 
@@ -146,9 +149,10 @@ def train(settings: TrainSettings, out: Path) -> Path:
             checkpoint_path=str(out / "checkpoints"),
         ),
         sae,
-        iter(stream),
+        iter(()),  # given below: what feeds the trainer looks at its steps
         save_checkpoint_fn=keep_only,
     )
+    trainer.data_provider = _until_revived(stream, trainer, round(steps * settings.aux_until))
     if checkpoint:
         sae.load_weights_from_checkpoint(checkpoint)
         trainer.load_trainer_state(checkpoint)
@@ -157,6 +161,14 @@ def train(settings: TrainSettings, out: Path) -> Path:
     trained.cfg.metadata.corpus_passes = stream.passes
     trained.save_inference_model(out)
     return out
+
+
+def _until_revived(stream: ActivationStream, trainer: Any, last: int) -> Iterator[torch.Tensor]:
+    """The stream; from step `last` on, no latent counts as dead for the trainer."""
+    for batch in stream:
+        if trainer.n_training_steps >= last:
+            trainer.cfg.dead_feature_window = trainer.cfg.total_training_steps
+        yield batch
 
 
 def _new_sae(settings: TrainSettings, subject: SubjectModel) -> Any:
