@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from ...sae.tokens import TokenTable
-from .language import SHAPES, Clause, Condition, Match, Near, Rule
+from .language import SHAPES, Clause, Condition, Match, Near, Position, Rule
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$|\n\s*$")
 _WORD_CHARACTER = re.compile(r"\w")
@@ -26,7 +27,6 @@ class Matcher:
     def __init__(self, table: TokenTable):
         self.table = table
         self._kept: dict[Match | Condition, np.ndarray] = {}
-        self._spellings: dict[str, Counter[str]] = {}
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction for each token, in the SAE's units."""
@@ -44,18 +44,16 @@ class Matcher:
 
     def condition(self, condition: Condition) -> np.ndarray:
         """bool [n]: where a condition holds."""
-        if condition not in self._kept:
-            holds = self._near(condition) if isinstance(condition, Near) else None
-            if holds is None:
-                place = self.table.position if condition.of == "text" else self.in_sentence
-                high = np.inf if condition.high is None else condition.high
-                holds = (place >= condition.low) & (place <= high)
-            self._keep(condition, ~holds if condition.negated else holds)
-        return self._kept[condition]
+        holds = self._kept.get(condition)
+        if holds is None:
+            holds = self._near(condition) if isinstance(condition, Near) else self._placed(condition)
+            holds = self._keep(condition, ~holds if condition.negated else holds)
+        return holds
 
     def match(self, match: Match) -> np.ndarray:
         """bool [n]: which tokens have a property."""
-        if match not in self._kept:
+        holds = self._kept.get(match)
+        if holds is None:
             if match.kind in ("word", "stem", "suffix"):
                 names, ids = self.words
                 test = {"word": str.__eq__, "stem": str.startswith, "suffix": str.endswith}
@@ -65,13 +63,19 @@ class Matcher:
             else:
                 ids = self.table.ids
                 hits = _token_hits(match, self.table.vocab)
-            self._keep(match, np.array(hits, bool)[ids] if len(ids) else np.zeros(0, bool))
-        return self._kept[match]
+            holds = self._keep(match, np.array(hits, bool)[ids] if len(ids) else np.zeros(0, bool))
+        return holds
 
-    def _keep(self, question: Match | Condition, answer: np.ndarray) -> None:
+    def _placed(self, position: Position) -> np.ndarray:
+        place = self.table.position if position.of == "text" else self.in_sentence
+        high = np.inf if position.high is None else position.high
+        return (place >= position.low) & (place <= high)
+
+    def _keep(self, question: Match | Condition, answer: np.ndarray) -> np.ndarray:
         if len(self._kept) >= KEPT:
             self._kept.clear()
         self._kept[question] = answer
+        return answer
 
     def _near(self, near: Near) -> np.ndarray:
         here = self.match(near.match)
@@ -87,8 +91,7 @@ class Matcher:
 
     def spelling(self, word: str) -> str:
         """The commonest spelling of a case-folded word in this table, or the word itself."""
-        assert self.words is not None  # the spellings are counted with the words
-        counts = self._spellings.get(word)
+        counts = self._spelled.spellings.get(word)
         return counts.most_common(1)[0][0] if counts else word
 
     @cached_property
@@ -102,34 +105,48 @@ class Matcher:
         place = np.arange(len(begins))
         return place - np.maximum.accumulate(np.where(begins, place, 0))
 
-    @cached_property
+    @property
     def words(self) -> tuple[list[str], np.ndarray]:
         """The word up to and with each token: distinct words (case-folded), int32 [n] into them.
 
         A token that starts with a letter or digit and follows one that ends with one, without white
         space between, continues its word. Word 0 is the empty one: the token is no word.
         """
-        names: dict[str, int] = {"": 0}
-        found = np.zeros(len(self.table), np.int32)
-        vocab = [token.casefold() for token in self.table.vocab]
-        bare = [token.strip() for token in vocab]
-        begins = [bool(t) and bool(_WORD_CHARACTER.match(t[0])) for t in vocab]
-        closes = [bool(t) and bool(_WORD_CHARACTER.match(t[-1])) for t in vocab]
-        is_word = [bool(_WORD_CHARACTER.search(t)) for t in bare]
-        windows = self.table.window_of
-        raw = [token.strip() for token in self.table.vocab]
-        so_far, spelled, last_window, open_word = "", "", -1, False
-        for place, (token, window) in enumerate(
-            zip(self.table.ids.tolist(), windows.tolist(), strict=True)
-        ):
-            joins = begins[token] and open_word and window == last_window
-            so_far = so_far + bare[token] if joins else bare[token]
-            spelled = spelled + raw[token] if joins else raw[token]
-            if is_word[token]:
-                found[place] = names.setdefault(so_far, len(names))
-                self._spellings.setdefault(so_far, Counter())[spelled] += 1
-            open_word, last_window = closes[token], window
-        return list(names), found
+        return self._spelled.names, self._spelled.ids
+
+    @cached_property
+    def _spelled(self) -> _Words:
+        return _words(self.table)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """See Matcher.words. spellings: case-folded word → how often it is spelled in which way."""
+
+    names: list[str]
+    ids: np.ndarray
+    spellings: dict[str, Counter[str]]
+
+
+def _words(table: TokenTable) -> _Words:
+    names: dict[str, int] = {"": 0}
+    found = np.zeros(len(table), np.int32)
+    spellings: dict[str, Counter[str]] = {}
+    raw = [token.strip() for token in table.vocab]
+    begins = [bool(token) and bool(_WORD_CHARACTER.match(token[0])) for token in table.vocab]
+    closes = [bool(token) and bool(_WORD_CHARACTER.match(token[-1])) for token in table.vocab]
+    is_word = [bool(_WORD_CHARACTER.search(token)) for token in raw]
+    spelled, last_window, open_word = "", -1, False
+    rows = zip(table.ids.tolist(), table.window_of.tolist(), strict=True)
+    for place, (token, window) in enumerate(rows):
+        joins = begins[token] and open_word and window == last_window
+        spelled = spelled + raw[token] if joins else raw[token]
+        if is_word[token]:
+            word = spelled.casefold()
+            found[place] = names.setdefault(word, len(names))
+            spellings.setdefault(word, Counter())[spelled] += 1
+        open_word, last_window = closes[token], window
+    return _Words(list(names), found, spellings)
 
 
 def _token_hits(match: Match, vocab: Sequence[str]) -> list[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +41,9 @@ class RuleMind:
 
     async def propose(self, notebook: Notebook) -> list[Proposal]:
         """One mined rule of each kind in KINDS; rules that came out alike count once."""
+        return await asyncio.to_thread(self._propose, notebook)
+
+    def _propose(self, notebook: Notebook) -> list[Proposal]:
         sample = Sample(notebook.split, notebook.feature)
         found: dict[tuple[Clause, ...], Proposal] = {}
         for kind, language in KINDS.items():
@@ -83,6 +87,9 @@ class RuleMind:
         Clauses whose probes did not fire are dropped first. No proposal when the rule stays what
         it is.
         """
+        return await asyncio.to_thread(self._refine, notebook)
+
+    def _refine(self, notebook: Notebook) -> list[Proposal]:
         leader = _leader(notebook)
         if leader is None or leader.rule is None:
             return []
