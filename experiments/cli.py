@@ -320,15 +320,13 @@ def explain(
 @app.command()
 def runs(journal: _JournalPath = None, as_json: _Json = False) -> None:
     """List the runs of a journal."""
-    from .results import standing_events
-
     with _journal(journal) as file:
         rows = [
             {
                 "run": run.name,
                 "created": run.created,
                 "features": len(run.features),
-                "done": sum("concluded" in found for found in standing_events(run).values()),
+                "done": run.done,
                 **run.config,
             }
             for run in file.runs()
@@ -441,12 +439,18 @@ def train(
     width: Annotated[int, typer.Option("--width", min=1, help="Latents.")] = 4608,
     k: Annotated[int, typer.Option("--k", min=1, help="Latents that fire on a token.")] = 32,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to train on.")] = 4_000_000,
-    context: Annotated[int, typer.Option("--context", min=2, help="Tokens of a window.")] = 128,
+    context: Annotated[int, typer.Option("--context", min=1, help="Tokens of a window.")] = 128,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Activations of a step.")] = 2048,
     buffer: Annotated[
         int, typer.Option("--buffer", min=1, help="Activations that are shuffled together.")
     ] = 131_072,
     lr: Annotated[float, typer.Option("--lr", min=0, help="Adam's learning rate.")] = 8e-4,
+    aux_until: Annotated[
+        float,
+        typer.Option(
+            "--aux-until", min=0, max=1, help="Share of the training that revives dead latents."
+        ),
+    ] = 0.43,
     checkpoints: Annotated[
         int, typer.Option("--checkpoints", min=0, help="How often to save on the way.")
     ] = 20,
@@ -457,9 +461,21 @@ def train(
     from ..sae.train import train as train_sae
 
     settings = TrainSettings(
-        subject, hook_point, corpus, arch, width, k, tokens, context, batch, buffer, lr,
-        checkpoints, seed,
-    )  # fmt: skip
+        subject=subject,
+        hook_point=hook_point,
+        corpus=corpus,
+        arch=arch,
+        width=width,
+        k=k,
+        tokens=tokens,
+        context=context,
+        batch=batch,
+        buffer=buffer,
+        lr=lr,
+        aux_until=aux_until,
+        checkpoints=checkpoints,
+        seed=seed,
+    )
     typer.echo(f"Wrote {train_sae(settings, out)}.")
 
 

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..agents.budget import Budget
+from ..agents.explainers import EXPLAINERS, MINDS
 from ..agents.records import Conclusion, Explanation, Record
 from ..sae.errors import FeatureError, JournalError, UnknownName
 from ..sae.evidence import Evidence, Exemplar
@@ -32,6 +33,7 @@ from ..sae.tokens import TokenActivations
 from .features import FeatureList
 from .journal import Journal, Run, default_path
 from .results import Result, results_of, standing_events
+from .scoring import Target, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +98,14 @@ def explain(
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
     neither, nothing is kept. Works inside a running event loop too, as in a notebook.
-    Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer,
-    JournalError where the run was begun with other settings. A feature that goes wrong raises
+    Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
+    or mind, JournalError where the run was begun with other settings. A feature that goes wrong raises
     nothing: its result has status "failed" and the error.
     """
-    from ..agents.explainers import EXPLAINERS
-
     indices = FeatureList.of(features).check(source.n_features)
-    if explainer not in EXPLAINERS:
-        raise UnknownName("explainer", explainer, EXPLAINERS)
+    for kind, name, known in (("explainer", explainer, EXPLAINERS), ("mind", mind, MINDS)):
+        if name not in known:
+            raise UnknownName(kind, name, known)
     job = Job(indices, explainer, mind, budget or Budget(), seed, score, concurrency, retry_failed)
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
@@ -199,7 +200,10 @@ class _Worker:
         try:
             if "facts" not in standing:
                 standing["facts"] = await asyncio.to_thread(_facts, self.source, feature)
-                self.run.write("facts", standing["facts"], feature)
+                exemplars = await asyncio.to_thread(_exemplars, self.source, feature)
+                self.run.write_all(
+                    [("facts", standing["facts"], feature), ("exemplars", exemplars, feature)]
+                )
             self.run.write("started", {}, feature)
             conclusion = await self._conclude(feature)
         except JournalError:
@@ -217,8 +221,6 @@ class _Worker:
         self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
 
     async def _conclude(self, feature: int) -> Conclusion:
-        from ..agents.explainers import EXPLAINERS
-
         written: set[tuple[str, int]] = set()
 
         def record(kind: str, payload: Record) -> None:
@@ -244,8 +246,6 @@ class _Worker:
 
     async def score(self, feature: int) -> None:
         """Score one feature's explanation and its controls, as far as that is not done."""
-        from .scoring import Target, score_simulator, simulators
-
         standing = self.standing[feature]
         if not _has_explanation(standing):
             return
@@ -366,24 +366,29 @@ def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:
 
 
 def _facts(source: FeatureSource, feature: int) -> dict[str, Any]:
-    """The payload of a "facts" event: stratum, statistics, and exemplars to look at.
+    """The payload of a "facts" event: stratum and statistics on the `explain` split.
 
-    All of the `explain` split. lookup_pearson: how well a table "token → its mean activation"
+    lookup_pearson: how well a table "token → its mean activation"
     predicts the feature, which decides the stratum.
     """
     split = source.evidence.reader("explainer").split("explain")
     pearson = lookup_pearson(split, feature)
     stats = split.stats(feature)
-    spread = split.spread(feature, SHOWN_SPREAD) if stats.fired else []
-    shown = {"top": split.top(feature, SHOWN_TOP), "spread": spread}
     return {
         "stratum": stratum_of(pearson),
         "lookup_pearson": pearson,
         "stats": {**asdict(stats), "fires_at": stats.fires_at},
-        "exemplars": {
-            name: [{**_activations(one), "peak": one.peak} for one in exemplars]
-            for name, exemplars in shown.items()
-        },
+    }
+
+
+def _exemplars(source: FeatureSource, feature: int) -> dict[str, Any]:
+    """The payload of an "exemplars" event: contexts of the `explain` split to look at."""
+    split = source.evidence.reader("explainer").split("explain")
+    spread = split.spread(feature, SHOWN_SPREAD) if split.stats(feature).fired else []
+    shown = {"top": split.top(feature, SHOWN_TOP), "spread": spread}
+    return {
+        name: [{**_activations(one), "peak": one.peak} for one in exemplars]
+        for name, exemplars in shown.items()
     }
 
 

@@ -7,6 +7,7 @@ a time; any number may read it meanwhile.
     kind         feature  payload
     session      –        {"features": the ones asked for, "versions": of the packages that matter}
     facts        yes      what the corpus says of the feature: see `sagescope.experiments.jobs`
+    exemplars    yes      contexts to look at; readers need them, jobs do not
     started      yes      {}: an attempt begins; what an earlier, broken-off attempt wrote is void
     hypothesis, probe, outcome, verdict, note
                  yes      the records of `sagescope.agents.records`, as they came
@@ -246,9 +247,17 @@ class Run:
         starts = [place for place, event in enumerate(events) if event.kind == "started"]
         return events[starts[-1] :] if starts else events
 
-    def last(self, kind: str, feature: int | None = None) -> dict[int | None, Any]:
-        """Feature → payload of its latest event of one kind."""
-        return {event.feature: event.payload for event in self.events(feature, [kind])}
+    @property
+    def done(self) -> int:
+        """How many features have come to an end."""
+        ((count,),) = self.journal._all(
+            # Of each feature the kind of its latest event of these two.
+            "SELECT COUNT(*) FROM (SELECT kind, MAX(id) FROM events WHERE run = ? AND feature"
+            " IS NOT NULL AND kind IN ('started', 'concluded') GROUP BY feature)"
+            " WHERE kind = 'concluded'",
+            [self.id],
+        )
+        return count
 
     @property
     def features(self) -> list[int]:

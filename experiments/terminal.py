@@ -34,6 +34,8 @@ from .visible import visible
 
 #: Width of what is printed into a pipe or a file.
 PIPED_WIDTH = 140
+#: Tokens of an exemplar that are shown before and after its peak.
+BEFORE, AFTER = 16, 8
 STATUS_STYLES = {"confirmed": "green", "refuted": "red", "refined": "dim", "open": "yellow"}
 
 
@@ -201,7 +203,7 @@ def transcript_page(story: Transcript) -> RenderableType:
     """A feature's whole story, in the order in which it happened."""
     parts: list[RenderableType] = [*_head(story)]
     if story.facts:
-        parts += [_heading("Where it fires (explain split)"), *_exemplars(story.facts)]
+        parts += [_heading("Where it fires (explain split)"), *_exemplars(story)]
     parts.append(_heading(f"Hypotheses ({len(story.hypotheses)})"))
     for hypothesis in story.hypotheses:
         parts += _hypothesis(hypothesis, story)
@@ -254,24 +256,25 @@ def _heading(title: str) -> RenderableType:
     return Padding(Text(title, "bold underline"), (1, 0, 0, 0))
 
 
-def _exemplars(facts: dict[str, Any]) -> Iterator[RenderableType]:
-    for name, exemplars in facts["exemplars"].items():
+def _exemplars(story: Transcript) -> Iterator[RenderableType]:
+    for name, exemplars in story.exemplars.items():
         for exemplar in exemplars:
             tokens, values, peak = exemplar["tokens"], exemplar["activations"], exemplar["peak"]
-            first = max(0, peak - 16)
+            first, last = max(0, peak - BEFORE), peak + AFTER + 1
             yield Text.assemble(
                 (f"{max(values, default=0.0):8.2f} ", "cyan"),
                 (f"{name:<6} ", "dim"),
-                *_shaded(tokens[first : peak + 8], values[first : peak + 8], facts["stats"]),
+                *_shaded(tokens[first:last], values[first:last], story),
             )
 
 
 def _shaded(
-    tokens: Sequence[str], values: Sequence[float], stats: dict[str, Any] | None
+    tokens: Sequence[str], values: Sequence[float], story: Transcript
 ) -> Iterator[tuple[str, str]]:
-    """Tokens, those that fire stand out."""
+    """Tokens; those that fire stand out."""
+    fires_at = story.facts["stats"]["fires_at"] if story.facts else 0.0
     for token, value in zip(tokens, values, strict=True):
-        fires = stats is not None and value >= stats["fires_at"] > 0
+        fires = value >= fires_at > 0
         yield visible(token), "black on yellow" if fires else "" if value <= 0 else "yellow"
 
 
@@ -313,7 +316,7 @@ def _trial(trial: Trial, story: Transcript) -> Text:
         f" P{probe.id} predicted {predicted:<6} measured {measured:<6} ",
         (f"{outcome.maximum:8.2f}  ", "cyan"),
         (f"{visible(probe.purpose)}: ", "dim"),
-        *_shaded(outcome.tokens, outcome.activations, story.facts and story.facts["stats"]),
+        *_shaded(outcome.tokens, outcome.activations, story),
     )
 
 

@@ -25,13 +25,14 @@ class Trial:
 class Transcript:
     """The latest attempt at a feature, finished or not.
 
-    facts: the payload of its "facts" event: stratum, statistics, exemplars. verdicts: the latest of
+    facts, exemplars: the payloads of its events of those kinds (see `jobs`). verdicts: the latest of
     each hypothesis, by its number. items: texts that were made from the explanation, and what they
     did. result: None while it is not done. traceback: of the error that ended it.
     """
 
     feature: int
     facts: dict[str, Any] | None
+    exemplars: dict[str, Any]
     hypotheses: tuple[Hypothesis, ...]
     trials: tuple[Trial, ...]
     verdicts: dict[int, Verdict]
@@ -50,6 +51,7 @@ class Transcript:
             "feature": self.feature,
             "result": self.result.model_dump() if self.result else None,
             "facts": self.facts,
+            "exemplars": self.exemplars,
             "hypotheses": [
                 {**one.model_dump(), "verdict": verdict.model_dump() if verdict else None}
                 for one in self.hypotheses
@@ -85,7 +87,8 @@ def transcript_of(run: Run, feature: int) -> Transcript:
     items = scored[-1].get("details", {}).get("items", ()) if scored else ()
     return Transcript(
         feature=feature,
-        facts=run.last("facts", feature).get(feature),
+        facts=_last(run.events(feature, ["facts"]), "facts"),
+        exemplars=_last(run.events(feature, ["exemplars"]), "exemplars") or {},
         hypotheses=tuple(_read(events, "hypothesis", Hypothesis)),
         trials=tuple(Trial(p, outcomes.get(p.id)) for p in _read(events, "probe", Probe)),
         verdicts=verdicts,

@@ -10,12 +10,8 @@ import random
 import sys
 from pathlib import Path
 
-import standins
-
-standins.install()
-
-from sagescope.experiments import explain  # noqa: E402
-from sagescope.sae.source import FunctionSource  # noqa: E402
+from sagescope.experiments import explain
+from sagescope.sae.source import FunctionSource
 
 WORDS = [
     "the",

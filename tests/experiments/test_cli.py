@@ -70,7 +70,7 @@ def test_explain_and_every_way_to_look_at_it(opened, somewhere: Path):
     assert (listed["run"], listed["features"], listed["done"]) == ("first", 3, 3)
     (story,) = lines(run("show", "first", "1", "--json"))
     assert story["result"] == explained[1]
-    assert story["hypotheses"][0]["verdict"]["status"] == "confirmed"
+    assert "confirmed" in {one["verdict"]["status"] for one in story["hypotheses"]}
     assert all(probe["outcome"] for probe in story["probes"])
     assert "Wrote report.html" in run("report", "first").stdout
     assert "<!doctype html>" in (somewhere / "report.html").read_text("utf-8")
@@ -278,7 +278,7 @@ def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
     assert "Wrote out" in run("train", "out").stdout
     assert asked == [(train.TrainSettings(), Path("out"))]
     other = {
-        field.name: "x" if field.type == "str" else 7
+        field.name: "x" if field.type == "str" else 1
         for field in dataclasses.fields(train.TrainSettings)
     }
     typed = [

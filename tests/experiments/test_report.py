@@ -7,25 +7,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hostile import HOSTILE, hostile_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagescope.agents.records import Conclusion, Explanation, Hypothesis, Outcome, Probe, Verdict
 from sagescope.experiments import Journal, explain
-from sagescope.experiments.journal import Run
 from sagescope.experiments.report import render_report, write_report
 from sagescope.sae.errors import SagescopeError
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '" onmouseover="alert(1)" x="',
-    "</title></style></span><img src=x onerror=alert(1)>",
-    "{{ 7 * 7 }}{% raw %}",
-    "\u202egnp.exe\u2066",
-    "nul\0 esc\x1b[2J",
-    "lone \ud800 surrogate",
-    "--><!--]]>&lt;&#x0;",
-]
 
 #: The elements and attributes that the template itself writes.
 ELEMENTS = set(
@@ -169,35 +157,6 @@ def test_shading_carries_the_exact_value(html: str):
     assert len(shaded) > 20
     assert all(0 <= float(share) <= 1 for share, _ in shaded)
     assert len({value for _, value in shaded}) > 5
-
-
-def hostile_run(journal: Journal, text: str) -> Run:
-    """A run in which every string that can hold a stranger's text holds this one."""
-    config = {"subject": text, "sae": text, "explainer": text, "mind": text, "seed": 0}
-    outcome = Outcome(probe=0, tokens=(text, text), activations=(0.5, 0.0), maximum=0.5, fired=True, agreed=False)  # fmt: skip
-    explanation = Explanation(labels=(text,), description=text, notes=(text,))
-    stats = {"tokens": 9, "fired": 1, "density": 0.1, "maximum": 1.0, "mean": 1.0, "quantiles": [], "typical_max": 1.0, "fires_at": 0.2}  # fmt: skip
-    exemplar = {"tokens": [text, text], "activations": [0.0, 1.0], "peak": 1}
-    facts = {"stratum": "lexical", "lookup_pearson": 0.9, "stats": stats, "exemplars": {"top": [exemplar], "spread": []}}  # fmt: skip
-    verdict = Verdict(hypothesis=0, status="open", fires_as_predicted=(0, 1), silent_as_predicted=(0, 0), posterior=0.3)  # fmt: skip
-    conclusion = Conclusion(status="failed", explanation=explanation, error=text)
-    item = {"scorer": text, "text": text, "error": text}
-    scored = {"of": "explanation", "scores": {"input": {"value": None, "reason": text or "?"}}, "details": {"items": [item]}}  # fmt: skip
-    with journal.begin("x", {**config, "sagescope": text}) as run:
-        run.write("session", {"features": [1, 0]})
-        run.write("facts", facts, 0)
-        run.write("started", {}, 0)
-        run.write("hypothesis", Hypothesis(id=0, kind=text, text=text).model_dump(), 0)
-        for number in range(2):  # one of them was never run
-            probe = Probe(id=number, hypothesis=0, purpose=text, text=text, fires=True, token=text)
-            run.write("probe", probe.model_dump(), 0)
-        run.write("outcome", outcome.model_dump(), 0)
-        run.write("verdict", verdict.model_dump(), 0)
-        run.write("note", text, 0)
-        payload = {"conclusion": conclusion.model_dump(), "seconds": 1.0, "traceback": text}
-        run.write("concluded", payload, 0)
-        run.write("scored", scored, 0)
-    return journal.run("x")
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -1,0 +1,60 @@
+"""What the terminal shows: complete, and never acting on a stranger's text."""
+
+import io
+
+import pytest
+from hostile import HOSTILE, hostile_run
+from rich.console import Console, RenderableType
+
+from sagescope.experiments import Journal
+from sagescope.experiments.results import results_of
+from sagescope.experiments.terminal import (
+    ProgressBar,
+    means_table,
+    recall_table,
+    results_table,
+    runs_table,
+    transcript_page,
+)
+from sagescope.experiments.transcript import transcript_of
+
+
+def printed(*parts: RenderableType) -> str:
+    out = Console(file=io.StringIO(), width=200, color_system="truecolor", force_terminal=True)
+    for part in parts:
+        out.print(part)
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "[red]not markup[/red]", "\x1b]8;;http://x\x07y", "\r"])
+def test_hostile_text_is_shown_and_does_nothing(text: str):
+    with Journal.open(None) as journal:
+        run = hostile_run(journal, text)
+        results = results_of(run)
+        row = {"run": run.name, "created": run.created, "features": 2, "done": 1, **run.config}
+        tables = (results_table(results), means_table(results), recall_table(results))
+        shown = printed(transcript_page(transcript_of(run, 0)), runs_table([row]), *tables)
+    # Rich's own colours are the only escapes there are.
+    import re
+
+    plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert not re.search(
+        r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", plain
+    )
+    if text.startswith("[red]"):
+        assert "[red]not markup[/red]" in plain
+
+
+def test_an_attempt_that_was_broken_off():
+    with Journal.open(None) as journal:
+        run = hostile_run(journal, "x")
+        assert "not run" in printed(transcript_page(transcript_of(run, 0)))
+        assert "not done" in printed(transcript_page(transcript_of(run, 1)))
+
+
+def test_progress_is_silent_where_nobody_looks(capsys):
+    with ProgressBar() as bar:
+        for done in range(3):
+            bar("Explaining", done, 2)
+    assert capsys.readouterr() == ("", "")
