@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .encoder import ALIGN, TOKENS_PER_PASS, LatentReader
-from .errors import SagescopeError, TextError
+from .errors import FeatureError, SagescopeError, TextError
 from .source import check_feature
 from .tokens import TokenActivations
 
@@ -111,6 +111,8 @@ class ActivationHost:
         run (the message shows which).
         """
         check_feature(feature, self.reader.sae.n_features)
+        if self.reader.features is not None and feature not in self.reader.features:
+            raise FeatureError(f"This host reads only some features, and not {feature}.")
         return [found.of(feature) for found in await self.latents(texts)]
 
     async def latents(self, texts: Sequence[str]) -> list[TextLatents]:

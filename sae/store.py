@@ -154,7 +154,11 @@ def described(path: Path) -> dict[str, Any] | None:
 
 
 class Shard:
-    """One shard, opened when first read; only what is asked for is read from disk."""
+    """One shard, verified when first read; only what is asked for is read from disk.
+
+    Parts are read with plain reads. safetensors would map the file, and every page that was ever
+    touched would count as our memory, so that it grew with the corpus.
+    """
 
     def __init__(self, folder: Path, entry: Mapping[str, Any]):
         self.path = folder / entry["file"]
@@ -165,44 +169,51 @@ class Shard:
             raise _damaged(folder, f"{self.path.name} is cut short or was changed")
 
     @cached_property
-    def _file(self) -> Any:
-        from safetensors import safe_open
-
+    def _header(self) -> dict[str, Any]:
+        """The file's own header (its format: 8 bytes of length, JSON, then the tensors)."""
         if digest_of(self.path) != self._entry["sha256"]:
             raise _damaged(self.path.parent, f"{self.path.name} was changed")
-        return safe_open(self.path, framework="numpy").__enter__()
+        with self.path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        return {"": 8 + size, **header}
 
-    @cached_property
+    @property
     def pieces(self) -> list[str]:
         """The strings it adds to the vocabulary."""
-        return json.loads(self._file.metadata()["sagescope"])["pieces"]
+        return json.loads(self._header["__metadata__"]["sagescope"])["pieces"]
 
-    def whole(self, split: str, kind: str) -> np.ndarray:
-        """One tensor of SplitShard."""
-        return self._file.get_tensor(f"{split}.{kind}")
+    def read(self, split: str, kind: str, start: int = 0, end: int | None = None) -> np.ndarray:
+        """One tensor of SplitShard, or a stretch of it."""
+        about = self._header[f"{split}.{kind}"]
+        item = np.dtype(_ITEMS[about["dtype"]])
+        count = (about["shape"][0] if end is None else end) - start
+        offset = self._header[""] + about["data_offsets"][0] + start * item.itemsize
+        return np.fromfile(self.path, item, count, offset=offset)
 
     def columns(self, split: str, columns: np.ndarray) -> tuple[np.ndarray, ...]:
         """Place in `columns`, position and value of the entries of some columns (ascending)."""
-        nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
         if not len(columns):
-            return nothing
-        first = int(columns[0])
-        indptr = self._file.get_slice(f"{split}.indptr")[first : int(columns[-1]) + 2]
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+        first, last = int(columns[0]), int(columns[-1])
+        indptr = self.read(split, "indptr", first, last + 2)
         start, end = int(indptr[0]), int(indptr[-1])
-        if start == end:  # safetensors refuses an empty slice
-            return nothing
-        positions = self._file.get_slice(f"{split}.positions")[start:end]
-        values = self._file.get_slice(f"{split}.values")[start:end]
+        positions = self.read(split, "positions", start, end)
+        values = self.read(split, "values", start, end)
         starts, ends = indptr[columns - first] - start, indptr[columns - first + 1] - start
         places = np.repeat(np.arange(len(columns)), ends - starts)
-        if len(columns) != columns[-1] - first + 1:
+        if len(columns) != last - first + 1:
             some = np.concatenate([np.arange(*pair) for pair in zip(starts, ends, strict=True)])
             positions, values = positions[some], values[some]
         return places, positions.astype(np.int64), values
 
     def sizes(self, split: str, columns: np.ndarray) -> np.ndarray:
         """How many entries each of some columns has."""
-        return np.diff(self.whole(split, "indptr"))[columns]
+        return np.diff(self.read(split, "indptr"))[columns]
+
+
+#: safetensors's names of the types that a shard holds.
+_ITEMS = {"I32": "<i4", "I64": "<i8", "U32": "<u4", "F32": "<f4"}
 
 
 class StoredSplit(SplitEvidence):
@@ -214,7 +225,7 @@ class StoredSplit(SplitEvidence):
         super().__init__(name, tokens, self._dense)
         self._shards = shards
         self._columns = columns
-        sizes = [len(shard.whole(name, "ids")) for shard in shards]
+        sizes = [len(shard.read(name, "ids")) for shard in shards]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def entries(self, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -291,12 +302,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _token_table(name: str, shards: Sequence[Shard], vocabulary: list[str]) -> TokenTable:
-    ids = [shard.whole(name, "ids") for shard in shards]
+    ids = [shard.read(name, "ids") for shard in shards]
     starts, before = [np.zeros(1, np.int64)], 0
     for shard, members in zip(shards, ids, strict=True):
-        starts.append(shard.whole(name, "starts")[1:] + before)
+        starts.append(shard.read(name, "starts")[1:] + before)
         before += len(members)
-    documents = [shard.whole(name, "documents") for shard in shards]
+    documents = [shard.read(name, "documents") for shard in shards]
     return TokenTable(
         vocabulary, np.concatenate(ids), np.concatenate(starts), np.concatenate(documents)
     )

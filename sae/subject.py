@@ -62,9 +62,11 @@ class _Reached(BaseException):
 class Tokens:
     """One tokenised text, without special tokens.
 
-    ids: token ids, length n. pieces: the n strings that the tokens stand for, which concatenate to
-    the text whenever the tokenizer loses nothing; a token that holds only part of a character
-    stands for the empty string, and the token that ends the character holds all of it.
+    ids: token ids, length n. pieces: the n strings that the tokens stand for. They concatenate to
+    the text (lone surrogates read as "?"), unless there is no token at all. A character of several
+    tokens, as an emoji is, stands with the last of them, and the others are empty strings. What the
+    tokenizer drops (SmolLM2's has no token for some control characters) stands with the token
+    behind it, and at the end of the text with the last.
     """
 
     ids: tuple[int, ...]
@@ -241,8 +243,9 @@ def _pieces(text: str, offsets: list[tuple[int, int]]) -> tuple[str, ...]:
     pieces: list[str] = []
     start = 0
     for place, (_, end) in enumerate(offsets):
-        shared = place + 1 < len(offsets) and offsets[place + 1][0] < end
-        stop = start if shared else max(end, start)
+        last = place + 1 == len(offsets)
+        shared = not last and offsets[place + 1][0] < end
+        stop = len(text) if last else start if shared else max(end, start)
         pieces.append(text[start:stop])
         start = stop
     return tuple(pieces)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 #: How many non-zero activations are looked at at once.
-BLOCK = 2_000_000
+BLOCK = 1_000_000
 
 QUANTILE_NAMES = tuple(f"q{round(100 * share)}" for share in QUANTILES)
 

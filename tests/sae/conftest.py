@@ -63,3 +63,27 @@ def corpus():
     from sagescope.sae.corpus import corpus_of
 
     return corpus_of(tiny.sentences(60))
+
+
+@pytest.fixture(scope="session")
+def smollm():
+    """The demo's subject model, in the dtype of this machine."""
+    from sagescope.sae.subject import SubjectModel
+
+    return SubjectModel.load("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def smollm_reader(smollm, made):
+    """With a random TopK SAE at the demo's hook point."""
+    from sagescope.sae.encoder import LatentReader, load_sae
+
+    folder = tiny.save_sae(
+        made / "smollm-topk",
+        hook="blocks.19.hook_resid_post",
+        features=512,
+        d_in=576,
+        metadata={"context_size": 128},
+        k=32,
+    )
+    return LatentReader(smollm, load_sae(str(folder)))

@@ -108,6 +108,19 @@ def test_a_row_does_not_see_its_neighbours(rows, seed, reader):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=5e-4)
 
 
+@pytest.mark.slow
+def test_numbers_are_the_same_bits_in_any_company(smollm_reader):
+    """On the demo's model: what resumed runs rely on to end with the same bytes."""
+    texts = tiny.sentences(12) + [" ".join(tiny.WORDS[:n]) for n in (1, 2, 5, 9, 14, 30)]
+    rows = [row.ids[:127] for row in smollm_reader.subject.tokenize(texts)]
+    together, backwards = smollm_reader.run(rows), smollm_reader.run(rows[::-1])
+    for number, row in enumerate(rows):
+        alone = smollm_reader.run([row]).row(0)
+        for other in (together.row(number), backwards.row(len(rows) - 1 - number)):
+            for ours, theirs in zip(alone, other, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
 def test_no_rows_and_empty_rows(reader):
     assert len(reader.run([]).values) == 0
     assert len(reader.run([(), ()]).values) == 0

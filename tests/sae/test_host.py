@@ -129,6 +129,14 @@ async def test_unknown_feature(feature, host):
         await host.activations(feature, ["the cat"])
 
 
+async def test_a_feature_that_the_reader_leaves_out(subject, reader):
+    """Never an activation of 0 for what was not computed."""
+    with ActivationHost(LatentReader(subject, reader.sae, [3])) as host:
+        assert len(await host.activations(3, ["the cat"])) == 1
+        with pytest.raises(FeatureError, match="only some features"):
+            await host.activations(4, ["the cat"])
+
+
 async def test_no_texts(host):
     assert await host.activations(0, []) == []
 

@@ -18,7 +18,9 @@ def splits(draw):
     windows = draw(
         st.lists(st.lists(st.sampled_from("abcde"), max_size=8), min_size=1, max_size=12)
     )
-    documents = np.cumsum(draw(st.lists(st.booleans(), min_size=len(windows), max_size=len(windows))))
+    documents = np.cumsum(
+        draw(st.lists(st.booleans(), min_size=len(windows), max_size=len(windows)))
+    )
     table = TokenTable.of(windows, documents.tolist())
     number = st.one_of(st.just(0.0), st.just(0.0), st.floats(-2, 9, width=16))
     values = draw(st.lists(number, min_size=3 * len(table), max_size=3 * len(table)))
