@@ -80,9 +80,7 @@ async def run_loop(
     out ends the loop; the mind then concludes with what is known.
     """
     split = source.evidence.reader("explainer").split("explain")
-    notebook = Notebook(
-        source, feature, split, split.stats(feature), Spending(budget), seed=seed
-    )
+    notebook = Notebook(source, feature, split, split.stats(feature), Spending(budget), seed=seed)
     status = "concluded"
     try:
         _add(notebook, await mind.propose(notebook), record)
@@ -131,9 +129,7 @@ def _add(notebook: Notebook, proposals: Sequence[Proposal], record: Recorder) ->
         record("hypothesis", hypothesis)
 
 
-async def _probe(
-    notebook: Notebook, designs: Sequence[ProbeDesign], record: Recorder
-) -> None:
+async def _probe(notebook: Notebook, designs: Sequence[ProbeDesign], record: Recorder) -> None:
     """Write the predictions down, run the texts in one go, compare."""
     left = notebook.spending.left("probes")
     affordable = designs if left >= len(designs) else designs[: int(left)]
@@ -153,9 +149,7 @@ async def _probe(
     notebook.spending.spend("probes", len(probes))
     for probe in probes:
         record("probe", probe)
-    measured = await notebook.source.activations(
-        notebook.feature, [probe.text for probe in probes]
-    )
+    measured = await notebook.source.activations(notebook.feature, [probe.text for probe in probes])
     notebook.probes.extend(probes)
     for probe, seen in zip(probes, measured, strict=True):
         fired = seen.maximum >= notebook.stats.fires_at > 0

@@ -100,7 +100,7 @@ def _options(
 # The defaults of `sagescope.sae.model_source`, which takes seconds to import; a test compares.
 SUBJECT = "smollm2-135m-instruct"
 CORPUS = "builtin:english#held-out"
-TOKENS = 500_000
+TOKENS = 250_000
 
 _Subject = Annotated[
     str, typer.Option("--subject", help="Subject model: a built-in, folder, .gguf file or hub id.")

@@ -46,7 +46,7 @@ SHORTEST_TAIL = 8
 def collect(
     reader: LatentReader,
     corpus: Corpus,
-    tokens: int = 500_000,
+    tokens: int = 250_000,
     root: Path | None = None,
     progress: bool = True,
 ) -> Evidence:

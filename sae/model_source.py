@@ -18,7 +18,7 @@ from .tokens import TokenActivations
 
 #: Text that the SAEs which come with Sagescope were not trained on.
 DEFAULT_CORPUS = "builtin:english#held-out"
-DEFAULT_TOKENS = 500_000
+DEFAULT_TOKENS = 250_000
 
 
 class ModelSource:

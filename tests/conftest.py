@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 
@@ -85,7 +86,7 @@ def _move_home(home: Path) -> None:
         "XDG_CONFIG_HOME": ".config",
         "XDG_DATA_HOME": ".local/share",
         "XDG_STATE_HOME": ".local/state",
-        "SAGESCOPE_CACHE": ".cache/sagescope",
+        "SAGESCOPE_HOME": ".cache/sagescope",
     }.items():
         path = home / folder
         path.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,13 @@ def _move_home(home: Path) -> None:
     # Where these point past HOME, they would lead out of it again.
     for name in ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME", "WANDB_DIR"):
         os.environ.pop(name, None)
+
+
+# How long a machine takes says nothing about the code.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -42,7 +42,7 @@ def test_loopback_works(host):
 def test_home_is_made_up():
     home = Path.home()
     assert home.name.startswith("sagescope-test-home-")
-    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "SAGESCOPE_CACHE"):
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "SAGESCOPE_HOME"):
         assert Path(os.environ[name]).is_relative_to(home)
 
 

@@ -46,7 +46,9 @@ class Matcher:
         """bool [n]: where a condition holds."""
         holds = self._kept.get(condition)
         if holds is None:
-            holds = self._near(condition) if isinstance(condition, Near) else self._placed(condition)
+            holds = (
+                self._near(condition) if isinstance(condition, Near) else self._placed(condition)
+            )
             holds = self._keep(condition, ~holds if condition.negated else holds)
         return holds
 
@@ -56,9 +58,13 @@ class Matcher:
         if holds is None:
             if match.kind in ("word", "stem", "suffix"):
                 names, ids = self.words
-                test = {"word": str.__eq__, "stem": str.startswith, "suffix": str.endswith}
-                wanted = [value.casefold() for value in match.values]
-                hits = [any(test[match.kind](name, value) for value in wanted) for name in names]
+                wanted = tuple(value.casefold() for value in match.values)
+                if match.kind == "word":
+                    hits = [name in wanted for name in names]
+                elif match.kind == "stem":
+                    hits = [name.startswith(wanted) for name in names]
+                else:
+                    hits = [name.endswith(wanted) for name in names]
                 hits[0] = False  # no word
             else:
                 ids = self.table.ids

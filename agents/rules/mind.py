@@ -13,7 +13,7 @@ from ..notebook import Notebook
 from ..records import Explanation, Hypothesis
 from .language import Clause, Rule
 from .match import predict
-from .mine import Language, Miner
+from .mine import Language, Miner, cost
 from .render import describe, labels
 from .sample import Sample
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
@@ -94,11 +94,10 @@ class RuleMind:
         if leader is None or leader.rule is None:
             return []
         sample = Sample(notebook.split, notebook.feature, notebook.measured())
-        miner = Miner(sample)
-        rule = miner.mine(given=_standing(leader, notebook))
+        rule = Miner(sample).mine(given=_standing(leader, notebook))
         if _conditions(rule) == _conditions(leader.rule):
             return []
-        if miner.cost(rule) >= miner.cost(leader.rule):
+        if cost(sample, rule) >= cost(sample, leader.rule):
             return []
         return [Proposal(f"refined: {leader.kind}", describe(rule), rule, parent=leader.id)]
 
@@ -128,8 +127,8 @@ def _leader(notebook: Notebook) -> Hypothesis | None:
     candidates = [h for h in notebook.hypotheses if h.rule and h.rule.clauses]
     if not candidates:
         return None
-    miner = Miner(Sample(notebook.split, notebook.feature, notebook.measured()))
-    return min(candidates, key=lambda h: (miner.cost(h.rule or Rule()), h.id))
+    sample = Sample(notebook.split, notebook.feature, notebook.measured())
+    return min(candidates, key=lambda h: (cost(sample, h.rule or Rule()), h.id))
 
 
 def _standing(leader: Hypothesis, notebook: Notebook) -> list[Clause]:
@@ -224,4 +223,3 @@ def _notes(notebook: Notebook) -> list[str]:
                     f"within a sentence ({len(here)} probes)."
                 )
     return notes
-

@@ -8,15 +8,17 @@ less than L so far, by
 
 so that the best set of values under L is the set of all values with positive Σ h: the search is
 over levels, ways to name the current token, and what surrounds it. A value counts only with what
-its Σ h has above Z standard errors, so that a word seen once proves nothing (a lower confidence
-bound). Clauses are added, best first, until none gains what a condition costs.
+its Σ h has above Z standard errors (a lower confidence bound), and these are clustered by document:
+sqrt(Σ over documents (Σ h in it)²), so that a word that fires ten times in one document proves as
+little as a word seen once. Clauses are added, best first, until none gains what a condition costs.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from os.path import commonpath
 
 import numpy as np
 
@@ -35,9 +37,9 @@ from .sample import Sample, View
 
 LEVELS = (0.9, 0.6, 0.35, 0.18)
 #: What one more condition, and one more value in a set, must gain: shares of the energy Σ w y².
-CONDITION_COST = 0.006
-VALUE_COST = 0.0008
-#: How many standard errors of its gain a value is marked down by.
+CONDITION_COST = 0.004
+VALUE_COST = 0.0004
+#: How many standard errors of its gain a value, and a clause, is marked down by.
 Z = 1.0
 #: A clause holds at most this many conditions.
 DEPTH = 3
@@ -76,16 +78,14 @@ class _Found:
 class Miner:
     """The search over one sample. `language` bounds it."""
 
-    def __init__(self, sample: Sample, language: Language = Language()):  # noqa: B008
+    def __init__(self, sample: Sample, language: Language = Language()):
         self.sample = sample
         self.language = language
-        self.energy = float(np.sum(sample.weight * np.square(sample.target))) or 1.0
+        self.energy = sample.weighted_energy
         self.places, self.weight = sample.focus
         self.target = sample.target[self.places]
-        self._views = [
-            View(view.kind, view.names, view.ids[self.places]) for view in self._current_views()
-        ]
-        self._pairs: dict[tuple[int | None, int], _Pairs] = {}
+        self.documents = sample.documents[self.places]
+        self._contexts: dict[tuple[int | None, int], tuple[_Names, ...]] = {}
         self._masks: dict[Condition, np.ndarray] = {}
 
     def mine(self, max_conditions: int = MAX_CONDITIONS, given: Sequence[Clause] = ()) -> Rule:
@@ -98,7 +98,7 @@ class Miner:
                 break
             clauses.append(Clause(conditions=found.conditions, level=found.level))
             clauses = self.refit(clauses)
-        pruned = self.prune(self.refit(clauses))
+        pruned = _without_repeats(self.prune(self.refit(clauses)))
         return Rule(clauses=tuple(map(self._spelled, pruned)), unit=self.sample.unit)
 
     # ------------------------------------------------------------ one clause
@@ -128,7 +128,7 @@ class Miner:
     def _current(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
         """For each way to name the current token, the best set of values."""
         for view in self._views:
-            values = _best_disjoint(view, gains, self.energy)
+            values = view.best(gains, self.energy)
             if values:
                 yield self._scored((_near(view.kind, values, 0, 0),), gains, level)
 
@@ -136,7 +136,7 @@ class Miner:
         """Values of the current token that would gain much if something told when."""
         for view in self._views:
             if view.kind in ("token", "word", "shape"):
-                values = _best_disjoint(view, np.maximum(gains, 0.0), self.energy)
+                values = view.best(np.maximum(gains, 0.0), self.energy)
                 if values:
                     yield self._scored((_near(view.kind, values, 0, 0),), gains, level)
 
@@ -165,7 +165,7 @@ class Miner:
         if len(context) == len(found.conditions) - 1:
             options.append(self._scored(context, gains, found.level))
         for view in self._views:
-            values = _best_disjoint(view, inside, self.energy)
+            values = view.best(inside, self.energy)
             if values:
                 near = _near(view.kind, values, 0, 0)
                 options.append(self._scored((near, *context), gains, found.level))
@@ -175,24 +175,16 @@ class Miner:
     def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
         """Conditions that could be added to a clause that holds at `holds`."""
         inside = np.where(holds, gains, 0.0)
-        if inside.sum() > 0 or found.conditions:
-            yield from self._absences(inside)
         for window in self.language.windows:
-            pairs = self._pairs_of(window)
-            for kind in ("word", "token"):
-                values = pairs.best(kind, inside, self.energy)
-                if values:
-                    yield _near(kind, values, *window)
+            for names in self._before(window):
+                for negated, sign in ((False, 1.0), (True, -1.0)):
+                    values = names.best(sign * inside, self.energy)
+                    if values:
+                        yield _near(names.kind, values, *window, negated=negated)
         yield from self._shapes_before(inside)
         if self.language.positions:
             yield from self._positions(inside)
             yield from _repeats(found)
-
-    def _absences(self, inside: np.ndarray) -> Iterator[Condition]:
-        for window in self.language.windows:
-            values = self._pairs_of(window).best("word", -inside, self.energy)
-            if values:
-                yield replace_negated(_near("word", values, *window))
 
     def _shapes_before(self, inside: np.ndarray) -> Iterator[Condition]:
         if (-1, -1) not in self.language.windows:
@@ -200,7 +192,7 @@ class Miner:
         for name in SHAPES:
             near = _near("shape", (name,), -1, -1)
             total = inside[self._mask(near)].sum()
-            yield near if total > 0 else replace_negated(near)
+            yield near if total > 0 else _opposite(near)
 
     def _positions(self, inside: np.ndarray) -> Iterator[Condition]:
         """The best cut by place in the text and in the sentence, below and above."""
@@ -214,8 +206,10 @@ class Miner:
 
     def _scored(self, conditions: tuple[Condition, ...], gains: np.ndarray, level: float) -> _Found:
         """Exact gain of a clause, less standard errors and what its conditions cost."""
-        inside = gains[self._holds(conditions)]
-        error = float(np.sqrt(np.square(inside).sum()))
+        holds = self._holds(conditions)
+        inside = gains[holds]
+        by_document = np.bincount(self.documents[holds], weights=inside)
+        error = float(np.sqrt(np.square(by_document).sum()))
         cost = self.energy * (CONDITION_COST * len(conditions) + VALUE_COST * _n_values(conditions))
         return _Found(conditions, float(inside.sum()) - Z * error - cost, level)
 
@@ -286,26 +280,16 @@ class Miner:
             for clause, level in zip(clauses, levels, strict=True)
         ]
 
-    def loss(self, clauses: Sequence[Clause]) -> float:
-        """Σ w (y − p)² of a rule of these clauses."""
-        gap = self.sample.target - self._predict(clauses)
-        return float(np.sum(self.sample.weight * np.square(gap)))
-
-    def cost(self, rule: Rule) -> float:
-        """The loss of a rule and what its conditions and values cost: the lower, the better."""
-        length = CONDITION_COST * rule.n_conditions + VALUE_COST * rule.n_values
-        return self.loss(rule.clauses) + self.energy * length
-
     def prune(self, clauses: Sequence[Clause]) -> list[Clause]:
         """Leave out clauses whose absence costs less than their conditions are worth."""
         kept = list(clauses)
         while kept:
-            whole = self.loss(kept)
+            whole = loss(self.sample, kept)
             losses = []
             for place, clause in enumerate(kept):
                 rest = [*kept[:place], *kept[place + 1 :]]
                 worth = CONDITION_COST * len(clause.conditions) * self.energy
-                losses.append(self.loss(rest) - whole - worth)
+                losses.append(loss(self.sample, rest) - whole - worth)
             worst = int(np.argmin(losses))
             if losses[worst] >= 0:
                 break
@@ -313,6 +297,14 @@ class Miner:
         return sorted(kept, key=lambda clause: -clause.level)
 
     # ------------------------------------------------------------ views
+
+    @cached_property
+    def _views(self) -> list[_Names]:
+        rows = np.arange(len(self.places))
+        return [
+            _Names(view, rows, view.ids[self.places], self.documents)
+            for view in self._current_views()
+        ]
 
     def _current_views(self) -> Iterator[View]:
         words, tokens = self.sample.words, self.sample.tokens
@@ -334,51 +326,84 @@ class Miner:
                 holds = self.sample.condition(_near("shape", (name,), 0, 0))
                 yield View("shape", ["", name], holds.astype(np.int32))
 
-    def _pairs_of(self, window: tuple[int | None, int]) -> _Pairs:
-        if window not in self._pairs:
-            self._pairs[window] = _Pairs(self.sample, self.places, window)
-        return self._pairs[window]
+    def _before(self, window: tuple[int | None, int]) -> tuple[_Names, ...]:
+        """What stands in a window before each token of the focus, as words and as tokens."""
+        if window not in self._contexts:
+            rows, at = _window_places(self.sample, self.places, window)
+            fires = self.target > 0
+            found = []
+            for view in (self.sample.words, self.sample.tokens):
+                ids = view.ids[at].astype(np.int64)
+                # A name that hardly ever stands before firing tokens tells nothing about them.
+                seen = np.bincount(ids[fires[rows]], minlength=len(view.names)) > 2
+                seen[0] = False
+                unique = np.unique(rows[seen[ids]] * len(view.names) + ids[seen[ids]])
+                here, ids = unique // len(view.names), unique % len(view.names)
+                found.append(_Names(view, here, ids, self.documents[here]))
+            self._contexts[window] = tuple(found)
+        return self._contexts[window]
 
 
-class _Pairs:
-    """Which names stand in a window before the tokens of the sample's focus, once each.
+def loss(sample: Sample, clauses: Sequence[Clause]) -> float:
+    """Σ w (y − p)² of a rule of these clauses."""
+    gap = sample.target - sample.predict(Rule(clauses=tuple(clauses)))
+    return float(np.sum(sample.weight * np.square(gap)))
 
-    rows: place in the focus; ids: the name's number in its view.
+
+def cost(sample: Sample, rule: Rule) -> float:
+    """The loss of a rule and what its conditions and values cost: the lower, the better."""
+    length = CONDITION_COST * rule.n_conditions + VALUE_COST * rule.n_values
+    return loss(sample, rule.clauses) + sample.weighted_energy * length
+
+
+class _Names:
+    """Which names of a view tokens of the focus have, or have before them.
+
+    rows: places in the focus. ids: the name's number in its view, one for each row.
     """
 
-    def __init__(self, sample: Sample, places: np.ndarray, window: tuple[int | None, int]):
-        self._found: dict[str, tuple[Sequence[str], np.ndarray, np.ndarray]] = {}
-        rows, at = _window_places(sample, places, window)
-        fires = sample.target[places] > 0
-        for view in (sample.words, sample.tokens):
-            ids = view.ids[at].astype(np.int64)
-            # A name that never stands before firing tokens can neither trigger nor be told apart.
-            seen = np.bincount(ids[fires[rows]], minlength=len(view.names)) > 1
-            seen[0] = False
-            used = seen[ids]
-            unique = np.unique(rows[used] * len(view.names) + ids[used])
-            here, ids = unique // len(view.names), unique % len(view.names)
-            self._found[view.kind] = (view.names, here, ids)
+    def __init__(self, view: View, rows: np.ndarray, ids: np.ndarray, documents: np.ndarray):
+        self.kind, self.names = view.kind, view.names
+        order = np.argsort(ids, kind="stable")
+        self.rows, self.ids = rows[order], ids[order]
+        ids, documents = self.ids, documents[order]
+        self._starts = np.searchsorted(ids, np.arange(len(view.names) + 1))
+        keys = ids.astype(np.int64) * (int(documents.max(initial=0)) + 1) + documents
+        groups, self._group = np.unique(keys, return_inverse=True)
+        self._id_of_group = groups // (int(documents.max(initial=0)) + 1)
 
-    def best(self, kind: str, gains: np.ndarray, energy: float) -> tuple[str, ...]:
-        """The values whose tokens gain most, chosen one after another (they overlap)."""
-        names, rows, ids = self._found[kind]
-        gain = gains
-        used = np.flatnonzero(gain[rows])
-        rows, ids = rows[used], ids[used]
+    def best(self, gains: np.ndarray, energy: float) -> tuple[str, ...]:
+        """The at most MAX_VALUES names with the highest gain above error and cost.
+
+        gains: float [focus]. A name counts only with what it gains beyond those chosen before it.
+        """
+        gain = gains[self.rows]
+        size = len(self.names)
+        total = np.bincount(self.ids, weights=gain, minlength=size)
+        by_document = np.bincount(self._group, weights=gain, minlength=len(self._id_of_group))
+        squares = np.bincount(self._id_of_group, weights=np.square(by_document), minlength=size)
+        score = total - Z * np.sqrt(squares) - VALUE_COST * energy
+        score[0] = -1.0
+        order = np.argsort(-score, kind="stable")[: 2 * MAX_VALUES]
+        order = order[score[order] > 0]
+        if len(self.rows) > len(gains):  # several names for one token: they may say the same
+            return self._marginal(order, gain, len(gains), VALUE_COST * energy)
+        return tuple(self.names[name] for name in order[:MAX_VALUES])
+
+    def _marginal(
+        self, order: np.ndarray, gain: np.ndarray, n: int, cost: float
+    ) -> tuple[str, ...]:
+        covered = np.zeros(n, bool)
         chosen: list[str] = []
-        while len(rows) and len(chosen) < MAX_VALUES:
-            total = np.bincount(ids, weights=gain[rows])
-            error = np.sqrt(np.bincount(ids, weights=np.square(gain[rows])))
-            score = total - Z * error - VALUE_COST * energy
-            best = int(score.argmax())
-            if score[best] <= 0:
+        for name in order:
+            start, end = self._starts[name : name + 2]
+            rows = self.rows[start:end]
+            fresh = ~covered[rows]
+            if gain[start:end][fresh].sum() > cost:
+                chosen.append(self.names[name])
+                covered[rows] = True
+            if len(chosen) == MAX_VALUES:
                 break
-            chosen.append(names[best])
-            covered = np.zeros(len(gain), bool)
-            covered[rows[ids == best]] = True
-            left = ~covered[rows]
-            rows, ids = rows[left], ids[left]
         return tuple(chosen)
 
 
@@ -395,17 +420,6 @@ def _window_places(
     return rows, low[rows] + offsets
 
 
-def _best_disjoint(view: View, gains: np.ndarray, energy: float) -> tuple[str, ...]:
-    """The values of a view with the highest gains above their error; a token has one value."""
-    size = len(view.names)
-    total = np.bincount(view.ids, weights=gains, minlength=size)
-    error = np.sqrt(np.bincount(view.ids, weights=np.square(gains), minlength=size))
-    score = total - Z * error - VALUE_COST * energy
-    score[0] = -1.0
-    best = np.argsort(-score, kind="stable")[:MAX_VALUES]
-    return tuple(view.names[name] for name in best if score[name] > 0)
-
-
 def _derived(words: View, kind: str, part: Callable[[str], str]) -> View:
     """A view by a part of the word."""
     names: dict[str, int] = {"": 0}
@@ -413,10 +427,30 @@ def _derived(words: View, kind: str, part: Callable[[str], str]) -> View:
     return View(kind, list(names), moved[words.ids])
 
 
+def _without_repeats(clauses: Sequence[Clause]) -> list[Clause]:
+    """Clauses, highest level first, without values that a higher clause of one condition names."""
+    named: set[tuple[str, str]] = set()
+    kept = []
+    for clause in clauses:
+        near = clause.conditions[0]
+        if len(clause.conditions) == 1 and isinstance(near, Near) and near.is_current:
+            kind = near.match.kind
+            new = tuple(value for value in near.match.values if (kind, value) not in named)
+            named.update((kind, value) for value in new)
+            if not new:
+                continue
+            match = near.match.model_copy(update={"values": new})
+            clause = clause.model_copy(
+                update={"conditions": (near.model_copy(update={"match": match}),)}
+            )
+        kept.append(clause)
+    return kept
+
+
 def _longest_stem(stem: str, words: Sequence[str]) -> str:
     """`stem`, lengthened to what all of `words` that begin with it share."""
     family = [word for word in words if word.startswith(stem)]
-    return os.path.commonprefix(family) if family else stem
+    return commonpath(family) if family else stem
 
 
 def _repeats(found: _Found) -> Iterator[Condition]:
@@ -424,21 +458,20 @@ def _repeats(found: _Found) -> Iterator[Condition]:
     for condition in found.conditions:
         if isinstance(condition, Near) and condition.is_current:
             for times in (1, 2, 3):
-                before = condition.model_copy(
-                    update={"first": None, "last": -1, "at_least": times}
-                )
+                before = condition.model_copy(update={"first": None, "last": -1, "at_least": times})
                 yield before
-                yield replace_negated(before)
+                yield _opposite(before)
 
 
-def replace_negated(near: Near) -> Near:
-    """The opposite condition."""
+def _opposite(near: Near) -> Near:
     return near.model_copy(update={"negated": not near.negated})
 
 
-def _near(kind: str, values: Sequence[str], first: int | None, last: int) -> Near:
+def _near(
+    kind: str, values: Sequence[str], first: int | None, last: int, negated: bool = False
+) -> Near:
     match = Match(kind=kind, values=tuple(values))  # pyright: ignore[reportArgumentType]
-    return Near(match=match, first=first, last=last)
+    return Near(match=match, first=first, last=last, negated=negated)
 
 
 def _n_values(conditions: Iterable[Condition]) -> int:

@@ -41,8 +41,8 @@ class View:
 class Sample:
     """A feature's activations on a corpus and on probes, as shares of its typical maximum.
 
-    target: float32 [n], activation / typical maximum, at most 1.5. weight: float32 [n]. unit: the
-    typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
+    target: float32 [n], activation / typical maximum, at most 1.5. weight: float32 [n] (corpus: see
+    `_balanced`). weighted_energy: Σ weight × target². unit: the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
     """
 
     def __init__(self, split: SplitEvidence, feature: int, probes: Sequence[TokenActivations] = ()):
@@ -54,8 +54,9 @@ class Sample:
         self.target = np.clip(np.concatenate(measured) / (self.unit or 1.0), 0, 1.5)
         self.energy = float(np.square(self.target[: self.n_corpus]).sum())
         heavy = max(PROBE_WEIGHT_MIN, PROBE_WEIGHT * self.energy)
-        self.weight = np.ones(len(self.target), np.float32)
-        self.weight[self.n_corpus :] = heavy
+        self.weight = np.full(len(self.target), heavy, np.float32)
+        self.weight[: self.n_corpus] = _balanced(split, feature)
+        self.weighted_energy = float(np.sum(self.weight * np.square(self.target))) or 1.0
 
     def __len__(self) -> int:
         return len(self.target)
@@ -139,12 +140,25 @@ class Sample:
         sizes = np.bincount(group, minlength=len(fires))
         rank = np.arange(len(quiet)) - (np.cumsum(sizes) - sizes)[group]
         taken = rank < np.where(group == 0, SILENT_OTHERS, SILENT_PER_STRING)
-        kept = np.bincount(group[taken], minlength=len(fires))
-        scale = sizes[group[taken]] / kept[group[taken]]
+        weight = self.weight[quiet]
+        whole = np.bincount(group, weights=weight, minlength=len(fires))
+        kept = np.bincount(group[taken], weights=weight[taken], minlength=len(fires))
+        scale = (whole / np.maximum(kept, 1e-9))[group[taken]]
         places = np.concatenate([np.flatnonzero(chosen), quiet[taken]])
-        weights = np.concatenate([self.weight[chosen], scale.astype(np.float32)])
+        weights = np.concatenate([self.weight[chosen], (scale * weight[taken]).astype(np.float32)])
         order = np.argsort(places)
         return places[order], weights[order]
+
+
+def _balanced(split: SplitEvidence, feature: int) -> np.ndarray:
+    """float32 [n]: 1 in windows where the feature fires, less in the others where they are more.
+
+    Windows with and without firing count equally, as in the mixture of contexts that explanations
+    are scored on; otherwise the best thing to say of a rare feature would be that it never fires.
+    """
+    fires = split.peaks(feature) > 0
+    silent = np.float32(min(1.0, fires.sum() / max(1, (~fires).sum())))
+    return np.where(fires, np.float32(1.0), silent)[split.tokens.window_of]
 
 
 def _joined_view(kind: str, parts: list[tuple[Sequence[str], np.ndarray]]) -> View:

@@ -93,9 +93,7 @@ def _kept(
     return [draft for draft, keep in zip(distinct, good, strict=True) if keep][:n]
 
 
-def _firing(
-    rule: Rule, places: Sequence[int], n: int, draw: random.Random
-) -> Iterator[Draft]:
+def _firing(rule: Rule, places: Sequence[int], n: int, draw: random.Random) -> Iterator[Draft]:
     for turn in range(n * TRIES if places else 0):
         place = places[turn % len(places)]
         draft = _write(rule.clauses[place], place, draw)
@@ -103,9 +101,7 @@ def _firing(
             yield draft
 
 
-def _near_misses(
-    rule: Rule, places: Sequence[int], n: int, draw: random.Random
-) -> Iterator[Draft]:
+def _near_misses(rule: Rule, places: Sequence[int], n: int, draw: random.Random) -> Iterator[Draft]:
     edits = (_replaced, _lookalike, _without_context, _replaced, _with_blocker)
     for turn in range(n * TRIES * 2 if places else 0):
         place = places[turn % len(places)]
@@ -153,9 +149,7 @@ def _trigger(clause: Clause, draw: random.Random) -> str | None:
     """A string for the current token: of the most specific condition on it, or a plain word."""
     order = ("token", "word", "stem", "suffix", "regex", "shape")
     matches = [
-        c.match
-        for c in clause.conditions
-        if isinstance(c, Near) and c.is_current and not c.negated
+        c.match for c in clause.conditions if isinstance(c, Near) and c.is_current and not c.negated
     ]
     if not matches:
         return " " + draw.choice(PLAIN_WORDS)
@@ -191,14 +185,12 @@ def _sentence_with(piece: str, draw: random.Random) -> str:
     return draw.choice(FRAMES).replace("{}", piece, 1)
 
 
-def _placed(
-    position: Position, before: str, after: str, draw: random.Random
-) -> tuple[str, str]:
+def _placed(position: Position, before: str, after: str, draw: random.Random) -> tuple[str, str]:
     """The frame moved so that the trigger is where the condition wants it."""
     early = position.high is not None and not position.negated
     if position.of == "sentence":
-        return (draw.choice(FILLERS) + " ", after) if early and position.high == 0 else (
-            before, after
+        return (
+            (draw.choice(FILLERS) + " ", after) if early and position.high == 0 else (before, after)
         )
     if early and position.high is not None:
         words = before.split()
@@ -284,10 +276,14 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
             continue
         word, lead = draft.trigger.strip(), _lead(draft.trigger)
         if turn % 4 == 0 and word.isalpha():
-            other = draw.choice([w for w in (word.lower(), word.title(), word.upper()) if w != word])
+            other = draw.choice(
+                [w for w in (word.lower(), word.title(), word.upper()) if w != word]
+            )
             drafts.append(_edited(draft, lead + other, "recased"))
         elif turn % 4 == 1 and word.isalpha() and len(word) > 2:
-            drafts.append(_edited(draft, lead + word + draw.choice(("s", "ed", "ing")), "inflected"))
+            drafts.append(
+                _edited(draft, lead + word + draw.choice(("s", "ed", "ing")), "inflected")
+            )
         elif turn % 4 == 2:
             drafts.append(Draft("", word, "", place, "bare", draft.text))
         else:

@@ -1,0 +1,166 @@
+import asyncio
+
+import pytest
+
+from sagescope.agents.budget import Budget
+from sagescope.agents.explainers import EXPLAINERS
+from sagescope.agents.loop import ProbeDesign, Proposal, run_loop
+from sagescope.agents.records import Explanation
+from sagescope.agents.rules.mind import RuleMind
+from sagescope.sae.errors import BudgetExhausted, UnknownName
+
+from .sentences import on_words, source_of
+
+
+class Scripted:
+    """A mind that proposes one hypothesis and designs the probes it is given, one batch a round."""
+
+    name = "scripted"
+
+    def __init__(self, *batches, refinements=()):
+        self.batches, self.refinements = list(batches), list(refinements)
+        self.seen = []
+
+    async def propose(self, notebook):
+        return [Proposal("words", "fires on boat")]
+
+    async def design(self, notebook):
+        return self.batches.pop(0) if self.batches else []
+
+    async def refine(self, notebook):
+        self.seen.append([outcome.fired for outcome in notebook.outcomes])
+        return self.refinements.pop(0) if self.refinements else []
+
+    async def conclude(self, notebook):
+        return Explanation(labels=("boat",), description="boats")
+
+
+def probe(text, fires, **more):
+    return ProbeDesign(hypothesis=0, purpose="test", text=text, fires=fires, **more)
+
+
+def run(mind, *, budget=Budget(), feature=on_words("boat")):  # noqa: B008
+    events = []
+    conclusion = asyncio.run(
+        run_loop(
+            source_of(feature),
+            0,
+            mind,
+            budget=budget,
+            seed=0,
+            record=lambda kind, payload: events.append((kind, payload)),
+        )
+    )
+    return conclusion, [kind for kind, _ in events]
+
+
+def test_predictions_are_recorded_before_anything_is_measured():
+    _, kinds = run(Scripted([probe("A boat.", True), probe("A car.", False)]))
+    assert kinds == ["hypothesis", "probe", "probe", "outcome", "outcome", "verdict"]
+
+
+def test_verdicts_are_counted_from_measurements():
+    right = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
+    right += [probe(f"Car {i} is a car.", False) for i in range(4)]
+    conclusion, _ = run(Scripted(right))
+    assert conclusion.verdicts[0].status == "confirmed"
+    assert conclusion.verdicts[0].fires_as_predicted == (4, 4)
+    assert conclusion.verdicts[0].posterior == pytest.approx(5 / 6)
+    wrong = [probe(f"Car {i} is a car.", True) for i in range(4)]
+    assert run(Scripted(wrong))[0].verdicts[0].status == "refuted"
+
+
+def test_one_side_alone_confirms_nothing():
+    conclusion, _ = run(Scripted([probe(f"Boat {i} is a boat.", True) for i in range(9)]))
+    assert conclusion.verdicts[0].status == "open"
+
+
+def test_a_refined_hypothesis_gives_way_to_its_child():
+    child = Proposal("words", "only small boats", parent=0)
+    conclusion, _ = run(Scripted([probe("A boat.", True)], refinements=[[child]]))
+    assert [verdict.status for verdict in conclusion.verdicts] == ["refined", "open"]
+    assert conclusion.hypotheses[1].parent == 0
+    assert conclusion.hypotheses[1].round == 1
+
+
+@pytest.mark.parametrize("cap", [0, 1, 3])
+def test_the_cap_on_probes_is_never_passed(cap):
+    designs = [probe(f"Boat number {i}.", True) for i in range(5)]
+    conclusion, _ = run(Scripted(designs), budget=Budget(probes=cap))
+    assert len(conclusion.outcomes) == cap
+    assert conclusion.status == "out_of_budget"
+    assert conclusion.explanation.labels == ("boat",)
+
+
+def test_the_cap_on_rounds_ends_the_loop():
+    again = [[Proposal("words", f"more {i}", parent=i)] for i in range(9)]
+    mind = Scripted(refinements=again)
+    run(mind, budget=Budget(rounds=3))
+    assert len(mind.seen) == 3
+
+
+def test_a_feature_that_never_fires_is_not_probed():
+    conclusion, kinds = run(RuleMind(), feature=lambda tokens, i: 0.0)
+    assert conclusion.status == "concluded"
+    assert "never fires" in conclusion.explanation.description
+    assert "probe" not in kinds
+
+
+def test_a_budget_of_negative_probes_is_refused():
+    with pytest.raises(ValueError, match="probes"):
+        Budget(probes=-1)
+
+
+def test_no_time_left_ends_the_loop():
+    class Late(Scripted):
+        async def propose(self, notebook):
+            notebook.spending.check("calls")
+            raise BudgetExhausted("no time")
+
+    assert run(Late(), budget=Budget(seconds=0))[0].status == "out_of_budget"
+
+
+def test_the_rule_mind_explains_and_says_what_it_covers():
+    conclusion, _ = run(RuleMind(), feature=on_words("boat", "clock"))
+    assert conclusion.status == "concluded"
+    rule = conclusion.explanation.rule
+    assert {
+        value.casefold() for c in rule.clauses for n in c.conditions for value in n.match.values
+    } >= {
+        "boat",
+        "clock",
+    }
+    assert conclusion.explanation.coverage == pytest.approx(1.0)
+    confirmed = [v for v in conclusion.verdicts if v.status == "confirmed"]
+    assert confirmed
+    pairs = [p for p in conclusion.probes if p.pair is not None]
+    assert pairs
+    assert all(p.pair < p.id for p in pairs)
+
+
+def test_the_rule_mind_tells_case_from_no_case():
+    """The corpus has only "May"; probes show that "may" does not fire."""
+    conclusion, _ = run(RuleMind(), feature=lambda tokens, i: 2.0 * (tokens[i] == " May"))
+    rule = conclusion.explanation.rule
+    assert next(n.match.kind for c in rule.clauses for n in c.conditions) == "token"
+
+
+def test_the_rule_mind_is_deterministic():
+    first, _ = run(RuleMind())
+    second, _ = run(RuleMind())
+    leave_out = {"spent": {"seconds"}}
+    assert first.model_dump_json(exclude=leave_out) == second.model_dump_json(exclude=leave_out)
+
+
+def test_an_unknown_mind_shows_the_known_ones():
+    with pytest.raises(UnknownName, match="rules"):
+        asyncio.run(
+            EXPLAINERS["sage"].explain(
+                source_of(on_words("boat")),
+                0,
+                mind="ruels",
+                budget=Budget(),
+                seed=0,
+                record=lambda kind, payload: None,
+            )
+        )
