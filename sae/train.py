@@ -2,7 +2,8 @@
 
 The trainer, its schedules, losses and file formats are SAELens's; this module feeds it activations
 from a corpus, keeps checkpoints it can continue from, and saves the result as SAELens saves it
-(`sae_weights.safetensors`, `cfg.json`), with what prepares the subject model in its metadata.
+(`sae_weights.safetensors`, here in bfloat16, and `cfg.json`), with what prepares the subject model
+in its metadata.
 """
 
 from __future__ import annotations
@@ -159,8 +160,18 @@ def train(settings: TrainSettings, out: Path) -> Path:
     trained = trainer.fit()
     trained.cfg.metadata.training_tokens = settings.tokens
     trained.cfg.metadata.corpus_passes = stream.passes
-    trained.save_inference_model(out)
+    weights, _ = trained.save_inference_model(out)
+    _halve(Path(weights))
     return out
+
+
+def _halve(weights: Path) -> None:
+    """Store weights in bfloat16: half the size. They are read back in the dtype of `cfg.json`."""
+    from safetensors.torch import load_file, save_file
+
+    halved = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}
+    with new_file(weights) as draft:
+        save_file(halved, draft)
 
 
 def _until_revived(stream: ActivationStream, trainer: Any, last: int) -> Iterator[torch.Tensor]:
