@@ -99,8 +99,8 @@ def explain(
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
     neither, nothing is kept. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
-    or mind, JournalError where the run was begun with other settings. A feature that goes wrong raises
-    nothing: its result has status "failed" and the error.
+    or mind, JournalError where the run was begun with other settings. A feature that goes wrong
+    raises nothing: its result has status "failed" and the error.
     """
     indices = FeatureList.of(features).check(source.n_features)
     for kind, name, known in (("explainer", explainer, EXPLAINERS), ("mind", mind, MINDS)):
@@ -252,20 +252,20 @@ class _Worker:
         other = self._other(feature)
         target = Target(RecordedSource(self.source, self.run), feature, self.job.seed)
         random = _explanation(self.standing[other]) if other is not None else None
-        subjects = simulators(target, _explanation(standing), random)
-        for name, simulator in subjects.items():
-            again = self.job.retry_failed and "why" in standing.get(name, {})
-            if name in standing and not again:
-                continue
-            about = {"explanation_of": other} if name == "random_explanation" else {}
-            try:
-                scored = await score_simulator(target, simulator)
-                self._scored(feature, name, {**about, **scored.model_dump()})
-            except JournalError:
-                raise
-            except Exception as error:
-                log.info("scoring feature %d failed", feature, exc_info=True)
-                self._scored(feature, name, {**about, "why": _sentence(error)})
+        name, about = "explanation", {}
+        try:
+            subjects = simulators(target, _explanation(standing), random)
+            for name, simulator in subjects.items():
+                about = {"explanation_of": other} if name == "random_explanation" else {}
+                again = self.job.retry_failed and "why" in standing.get(name, {})
+                if name not in standing or again:
+                    scored = await score_simulator(target, simulator)
+                    self._scored(feature, name, {**about, **scored.model_dump()})
+        except JournalError:
+            raise
+        except Exception as error:
+            log.info("scoring feature %d failed", feature, exc_info=True)
+            self._scored(feature, name, {**about, "why": _sentence(error)})
 
     def _scored(self, feature: int, name: str, payload: dict[str, Any]) -> None:
         self.standing[feature][name] = {"of": name, **payload}

@@ -257,6 +257,29 @@ def test_one_failing_feature_leaves_the_others_alone(planted, tmp_path: Path):
     assert mended[0].as_json() == results[0].as_json()
 
 
+def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch):
+    from sagescope.experiments import jobs
+
+    real = jobs.score_simulator
+
+    async def score_simulator(target: Any, simulator: Any) -> Any:
+        if target.feature == 1:
+            raise RuntimeError("no luck")
+        return await real(target, simulator)
+
+    with Journal.open(None) as journal:
+        monkeypatch.setattr(jobs, "score_simulator", score_simulator)
+        good, bad = explain(source, [0, 1], journal=journal)
+        assert bad.status == "concluded"
+        assert bad.details["explanation"]["why"] == "RuntimeError: no luck"
+        assert set(bad.scores.values()) == {None}
+        monkeypatch.undo()
+        mended = explain(source, [0, 1], journal=journal, retry_failed=True)
+    assert mended[0].as_json() == good.as_json()
+    assert mended[1].controls["random_explanation"] is not None
+    assert comparable(mended) == comparable(explain(planted.PlantedSource(), [0, 1]))
+
+
 def test_a_feature_that_never_fires_has_a_result(planted):
     source = planted.PlantedSource(fn=lambda text, feature: [(t, 0.0) for t in text.split()])
     for result in explain(source, [0, 1]):
