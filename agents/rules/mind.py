@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 
@@ -18,11 +21,11 @@ from .render import describe, labels
 from .sample import Sample
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
 
-#: What each kind of first hypothesis may speak of.
+#: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
 KINDS: dict[str, Language] = {
-    "exact tokens": Language(current=("token",), windows=(), positions=False),
     "words and shapes": Language(windows=(), positions=False),
     "in context": Language(),
+    "exact tokens": Language(current=("token",), windows=(), positions=False),
 }
 #: Probes of each sort for one live hypothesis in one round.
 FIRING, NEAR_MISSES, VARIANTS = 8, 8, 4
@@ -41,7 +44,7 @@ class RuleMind:
 
     async def propose(self, notebook: Notebook) -> list[Proposal]:
         """One mined rule of each kind in KINDS; rules that came out alike count once."""
-        return await asyncio.to_thread(self._propose, notebook)
+        return await _off_the_loop(self._propose, notebook)
 
     def _propose(self, notebook: Notebook) -> list[Proposal]:
         sample = Sample(notebook.split, notebook.feature)
@@ -87,7 +90,7 @@ class RuleMind:
         Clauses whose probes did not fire are dropped first. No proposal when the rule stays what
         it is.
         """
-        return await asyncio.to_thread(self._refine, notebook)
+        return await _off_the_loop(self._refine, notebook)
 
     def _refine(self, notebook: Notebook) -> list[Proposal]:
         leader = _leader(notebook)
@@ -120,6 +123,18 @@ class RuleMind:
             coverage=_coverage(rule, notebook),
             notes=tuple(_notes(notebook)),
         )
+
+
+@cache
+def _miners() -> ThreadPoolExecutor:
+    """As many threads as mining can use at once; more would only wait for each other."""
+    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="mining")
+
+
+async def _off_the_loop(
+    work: Callable[[Notebook], list[Proposal]], notebook: Notebook
+) -> list[Proposal]:
+    return await asyncio.get_running_loop().run_in_executor(_miners(), work, notebook)
 
 
 def _leader(notebook: Notebook) -> Hypothesis | None:

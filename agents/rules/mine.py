@@ -15,10 +15,10 @@ little as a word seen once. Clauses are added, best first, until none gains what
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from os.path import commonpath
 
 import numpy as np
 
@@ -128,17 +128,39 @@ class Miner:
     def _current(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
         """For each way to name the current token, the best set of values."""
         for view in self._views:
-            values = view.best(gains, self.energy)
-            if values:
-                yield self._scored((_near(view.kind, values, 0, 0),), gains, level)
+            near = self._best(view, gains, (0, 0))
+            if near:
+                yield self._scored((near,), gains, level)
 
     def _promising(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
         """Values of the current token that would gain much if something told when."""
+        hopeful = np.maximum(gains, 0.0)
+        best_of: dict[str, tuple[float, Near]] = {}
         for view in self._views:
-            if view.kind in ("token", "word", "shape"):
-                values = view.best(np.maximum(gains, 0.0), self.energy)
-                if values:
-                    yield self._scored((_near(view.kind, values, 0, 0),), gains, level)
+            near = self._best(view, hopeful, (0, 0))
+            if near and view.kind in ("token", "word", "shape"):
+                hope = float(hopeful[self._mask(near)].sum())
+                if hope > best_of.get(view.kind, (0.0,))[0]:
+                    best_of[view.kind] = hope, near
+        for _, near in best_of.values():
+            yield self._scored((near,), gains, level)
+
+    def _best(
+        self,
+        names: _Names,
+        gains: np.ndarray,
+        window: tuple[int | None, int],
+        negated: bool = False,
+    ) -> Near | None:
+        """The best condition that names of one view allow, None where none gains anything."""
+        chosen = names.best(gains, self.energy)
+        if not len(chosen):
+            return None
+        near = _near(names.kind, [names.names[name] for name in chosen], *window, negated=negated)
+        if near not in self._masks:
+            holds = names.holds(chosen, len(gains))
+            self._masks[near] = ~holds if negated else holds
+        return near
 
     def _grow(self, start: _Found, gains: np.ndarray, depth: int) -> _Found:
         """Add the conditions that help most, one at a time, then choose the current token anew."""
@@ -165,9 +187,8 @@ class Miner:
         if len(context) == len(found.conditions) - 1:
             options.append(self._scored(context, gains, found.level))
         for view in self._views:
-            values = view.best(inside, self.energy)
-            if values:
-                near = _near(view.kind, values, 0, 0)
+            near = self._best(view, inside, (0, 0))
+            if near:
                 options.append(self._scored((near, *context), gains, found.level))
         options = [option for option in options if len(option.conditions) <= DEPTH]
         return max(options, key=lambda option: option.gain)
@@ -178,9 +199,9 @@ class Miner:
         for window in self.language.windows:
             for names in self._before(window):
                 for negated, sign in ((False, 1.0), (True, -1.0)):
-                    values = names.best(sign * inside, self.energy)
-                    if values:
-                        yield _near(names.kind, values, *window, negated=negated)
+                    near = self._best(names, sign * inside, window, negated)
+                    if near:
+                        yield near
         yield from self._shapes_before(inside)
         if self.language.positions:
             yield from self._positions(inside)
@@ -318,9 +339,7 @@ class Miner:
                 yield _derived(words, "stem", lambda w, n=length: w[:n] if len(w) >= n else "")
         if "suffix" in wanted:
             for length in SUFFIX_LENGTHS:
-                yield _derived(
-                    words, "suffix", lambda w, n=length: w[-n:] if len(w) > n + 1 else ""
-                )
+                yield _derived(words, "suffix", lambda w, n=length: w[-n:] if len(w) >= n else "")
         if "shape" in wanted:
             for name in SHAPES:
                 holds = self.sample.condition(_near("shape", (name,), 0, 0))
@@ -372,8 +391,15 @@ class _Names:
         groups, self._group = np.unique(keys, return_inverse=True)
         self._id_of_group = groups // (int(documents.max(initial=0)) + 1)
 
-    def best(self, gains: np.ndarray, energy: float) -> tuple[str, ...]:
-        """The at most MAX_VALUES names with the highest gain above error and cost.
+    def holds(self, chosen: np.ndarray, n: int) -> np.ndarray:
+        """bool [n]: which of the n tokens of the focus have one of the chosen names."""
+        held = np.zeros(n, bool)
+        for name in chosen:
+            held[self.rows[self._starts[name] : self._starts[name + 1]]] = True
+        return held
+
+    def best(self, gains: np.ndarray, energy: float) -> np.ndarray:
+        """The numbers of the at most MAX_VALUES names with the highest gain above error and cost.
 
         gains: float [focus]. A name counts only with what it gains beyond those chosen before it.
         """
@@ -388,23 +414,21 @@ class _Names:
         order = order[score[order] > 0]
         if len(self.rows) > len(gains):  # several names for one token: they may say the same
             return self._marginal(order, gain, len(gains), VALUE_COST * energy)
-        return tuple(self.names[name] for name in order[:MAX_VALUES])
+        return order[:MAX_VALUES]
 
-    def _marginal(
-        self, order: np.ndarray, gain: np.ndarray, n: int, cost: float
-    ) -> tuple[str, ...]:
+    def _marginal(self, order: np.ndarray, gain: np.ndarray, n: int, cost: float) -> np.ndarray:
         covered = np.zeros(n, bool)
-        chosen: list[str] = []
+        chosen: list[int] = []
         for name in order:
             start, end = self._starts[name : name + 2]
             rows = self.rows[start:end]
             fresh = ~covered[rows]
             if gain[start:end][fresh].sum() > cost:
-                chosen.append(self.names[name])
+                chosen.append(name)
                 covered[rows] = True
             if len(chosen) == MAX_VALUES:
                 break
-        return tuple(chosen)
+        return np.array(chosen, np.int64)
 
 
 def _window_places(
@@ -449,8 +473,10 @@ def _without_repeats(clauses: Sequence[Clause]) -> list[Clause]:
 
 def _longest_stem(stem: str, words: Sequence[str]) -> str:
     """`stem`, lengthened to what all of `words` that begin with it share."""
-    family = [word for word in words if word.startswith(stem)]
-    return commonpath(family) if family else stem
+    family = [word for word in words if word.startswith(stem)] or [stem]
+    first, last = min(family), max(family)  # what these share, all between them share
+    same = (a == b for a, b in zip(first, last, strict=False))
+    return first[: sum(itertools.takewhile(bool, same))]
 
 
 def _repeats(found: _Found) -> Iterator[Condition]:
