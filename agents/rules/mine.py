@@ -57,11 +57,12 @@ WINDOWS: tuple[tuple[int | None, int], ...] = ((-1, -1), (-2, -2), (-3, -1), (-8
 class Language:
     """Which parts of the rule language a search may use.
 
-    current: ways to name the current token. windows: where contexts may lie. positions: whether
+    current: ways to name the current token; where two gain alike, words come before tokens, since
+    probes can show that case matters but the corpus often cannot show that it does not. windows: where contexts may lie. positions: whether
     places in text and sentence, and counts of earlier occurrences, may be conditions.
     """
 
-    current: tuple[str, ...] = ("token", "word", "stem", "suffix", "shape")
+    current: tuple[str, ...] = ("word", "token", "stem", "suffix", "shape")
     windows: tuple[tuple[int | None, int], ...] = WINDOWS
     positions: bool = True
 
@@ -330,10 +331,10 @@ class Miner:
     def _current_views(self) -> Iterator[View]:
         words, tokens = self.sample.words, self.sample.tokens
         wanted = self.language.current
-        if "token" in wanted:
-            yield tokens
         if "word" in wanted:
             yield words
+        if "token" in wanted:
+            yield tokens
         if "stem" in wanted:
             for length in STEM_LENGTHS:
                 yield _derived(words, "stem", lambda w, n=length: w[:n] if len(w) >= n else "")
