@@ -110,13 +110,13 @@ class SplitEvidence:
 
     def peaks(self, feature: int) -> np.ndarray:
         """float32 [windows]: the feature's highest activation in each window."""
-        values = self.activations(feature)
-        if not len(values):
-            return np.zeros(len(self.tokens.starts) - 1, np.float32)
-        # reduceat needs non-empty windows: empty ones repeat their neighbour and are cleared after.
-        lengths = np.diff(self.tokens.starts)
-        starts = np.minimum(self.tokens.starts[:-1], len(values) - 1)
-        return np.where(lengths > 0, np.maximum.reduceat(values, starts), 0.0)
+        peaks = np.zeros(len(self.tokens.starts) - 1, np.float32)
+        # reduceat gives wrong maxima where a stretch is empty.
+        filled = np.diff(self.tokens.starts) > 0
+        if filled.any():
+            starts = self.tokens.starts[:-1][filled]
+            peaks[filled] = np.maximum.reduceat(self.activations(feature), starts)
+        return peaks
 
     def stats(self, feature: int) -> FeatureStats:
         """How the feature fires on this split."""

@@ -104,8 +104,16 @@ def _across(
     xy = np.bincount(feature[shared], weights=mean[shared] * other_sums[place[shared]], minlength=n)
     y = np.bincount(other_keys // len(fitted_counts), weights=other_sums, minlength=n)
     total = max(1, measured_counts.sum())
-    variance = (xx / total - (x / total) ** 2) * (other_squares / total - (y / total) ** 2)
-    covariance = xy / total - x * y / total**2
-    return np.divide(
-        covariance, np.sqrt(np.maximum(variance, 0)), out=np.zeros(n), where=variance > 0
+    spread_x, spread_y = (
+        _variance(x / total, xx / total),
+        _variance(y / total, other_squares / total),
     )
+    covariance = xy / total - x * y / total**2
+    scale = np.sqrt(spread_x * spread_y)
+    return np.divide(covariance, scale, out=np.zeros(n), where=scale > 0)
+
+
+def _variance(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """From mean and mean square; what is left by rounding where there is no variance becomes 0."""
+    variance = square - mean**2
+    return np.where(variance > 1e-10 * square, variance, 0.0)

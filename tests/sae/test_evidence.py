@@ -30,6 +30,12 @@ def test_peaks(split):
     assert split.peaks(1).tolist() == [6, 1, 0, 4, 0, 0]
 
 
+def test_peaks_around_empty_windows():
+    table = TokenTable.of([[], ["a"], [], [], ["b", "c"], [], []])
+    split = SplitEvidence("explain", table, lambda _: np.array([1, 0, 2], np.float32))
+    assert split.peaks(0).tolist() == [0, 1, 0, 0, 2, 0, 0]
+
+
 def test_stats(split):
     stats = split.stats(0)
     assert (stats.tokens, stats.fired, stats.maximum) == (11, 3, 3)

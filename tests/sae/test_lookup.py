@@ -69,6 +69,13 @@ def test_summary_is_that_of_each_feature(split):
         assert row["lookup_pearson"] == pytest.approx(lookup_pearson(split, feature))
 
 
+def test_a_constant_has_no_correlation():
+    """Also where sums of its squares do not round to exactly nothing."""
+    table = TokenTable.of([["a", "b", "a"]] * 7)
+    split = SplitEvidence("explain", table, lambda _: np.full(21, 0.1, np.float32))
+    assert lookup_pearson(split, 0) == 0
+
+
 def test_blocks_change_nothing(monkeypatch):
     from sagescope.sae import summary
 
