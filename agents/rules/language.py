@@ -90,7 +90,7 @@ class Near(_Node):
     match: Match
     first: int | None = 0
     last: int = 0
-    at_least: int = Field(1, ge=1)
+    at_least: int = Field(default=1, ge=1)
     negated: bool = False
 
     @model_validator(mode="after")
@@ -110,7 +110,7 @@ class Position(_Node):
 
     type: Literal["position"] = "position"
     of: Literal["text", "sentence"] = "text"
-    low: int = Field(0, ge=0)
+    low: int = Field(default=0, ge=0)
     high: int | None = None
     negated: bool = False
 
@@ -129,7 +129,7 @@ class Rule(_Node):
     """An executable explanation. unit: the typical maximum, in the SAE's own units."""
 
     clauses: tuple[Clause, ...] = ()
-    unit: float = Field(1.0, ge=0)
+    unit: float = Field(default=1.0, ge=0)
 
     @property
     def n_conditions(self) -> int:

@@ -19,6 +19,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -218,6 +219,7 @@ class Miner:
 
     def _positions(self, inside: np.ndarray) -> Iterator[Condition]:
         """The best cut by place in the text and in the sentence, below and above."""
+        of: Literal["text", "sentence"]
         for of, place in (("text", self.sample.position), ("sentence", self.sample.in_sentence)):
             here = np.minimum(place[self.places], FAR)
             up_to = np.cumsum(np.bincount(here, weights=inside, minlength=FAR + 1))

@@ -34,7 +34,7 @@ class View:
     """A way to name tokens. ids: int32 [n], each token's name; names[0] is for none."""
 
     kind: str
-    names: Sequence[str]
+    names: list[str]
     ids: np.ndarray
 
 
