@@ -219,12 +219,8 @@ class Miner:
 
     def _positions(self, inside: np.ndarray) -> Iterator[Condition]:
         """The best cut by place in the text and in the sentence, below and above."""
-        of: Literal["text", "sentence"]
-        for of, place in (("text", self.sample.position), ("sentence", self.sample.in_sentence)):
-            here = np.minimum(place[self.places], FAR)
-            up_to = np.cumsum(np.bincount(here, weights=inside, minlength=FAR + 1))
-            yield Position(of=of, low=0, high=int(up_to[:-1].argmax()))
-            yield Position(of=of, low=int((up_to[-1] - up_to[:-1]).argmax()) + 1)
+        yield from _cuts("text", self.sample.position[self.places], inside)
+        yield from _cuts("sentence", self.sample.in_sentence[self.places], inside)
 
     # ------------------------------------------------------------ scores
 
@@ -452,6 +448,15 @@ def _derived(words: View, kind: str, part: Callable[[str], str]) -> View:
     names: dict[str, int] = {"": 0}
     moved = np.array([names.setdefault(part(word), len(names)) for word in words.names], np.int32)
     return View(kind, list(names), moved[words.ids])
+
+
+def _cuts(
+    of: Literal["text", "sentence"], place: np.ndarray, inside: np.ndarray
+) -> Iterator[Condition]:
+    sums = np.bincount(np.minimum(place, FAR), weights=inside, minlength=FAR + 1)
+    up_to = np.cumsum(sums)
+    yield Position(of=of, low=0, high=int(up_to[:-1].argmax()))
+    yield Position(of=of, low=int((up_to[-1] - up_to[:-1]).argmax()) + 1)
 
 
 def _without_repeats(clauses: Sequence[Clause]) -> list[Clause]:
