@@ -100,7 +100,10 @@ def _shown(value: Any) -> Any:
 
 def _number(value: float | None) -> str:
     """A score: two decimals, without the zero before the point."""
-    return "–" if value is None else f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+    if value is None:
+        return "–"
+    shown = f"{abs(value):.2f}".replace("0.", ".", 1)
+    return f"−{shown}" if value <= -0.005 else shown
 
 
 def _figure(value: float) -> str:

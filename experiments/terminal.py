@@ -139,7 +139,10 @@ def _score(score: Score | None) -> Text:
 
 def _number(value: float | None) -> str:
     """Two decimals, without the zero before the point."""
-    return "–" if value is None else f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+    if value is None:
+        return "–"
+    shown = f"{abs(value):.2f}".replace("0.", ".", 1)
+    return f"−{shown}" if value <= -0.005 else shown
 
 
 def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
