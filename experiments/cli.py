@@ -100,7 +100,7 @@ def _options(
 # The defaults of `sagescope.sae.model_source`, which takes seconds to import; a test compares.
 SUBJECT = "smollm2-135m-instruct"
 CORPUS = "builtin:english#held-out"
-TOKENS = 250_000
+TOKENS = 500_000
 
 _Subject = Annotated[
     str, typer.Option("--subject", help="Subject model: a built-in, folder, .gguf file or hub id.")
@@ -167,6 +167,7 @@ def collect(
 ) -> None:
     """Stream a corpus through model and SAE once, and keep what every feature did."""
     with _open_source(subject, sae, corpus, tokens, device, dtype) as source:
+        source.cover(range(source.n_features))
         evidence = source.evidence
         sizes = {
             "explain": len(evidence.reader("explainer").split("explain").tokens),

@@ -25,7 +25,7 @@ import numpy as np
 from ..agents.budget import Budget
 from ..agents.explainers import EXPLAINERS, MINDS
 from ..agents.records import Conclusion, Explanation, Record
-from ..sae.errors import FeatureError, JournalError, UnknownName
+from ..sae.errors import JournalError, UnknownName
 from ..sae.evidence import Evidence, Exemplar
 from ..sae.lookup import lookup_pearson, stratum_of
 from ..sae.source import FeatureSource
@@ -119,11 +119,7 @@ def explain(
 
 async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = None) -> None:
     """Bring every feature of the job to its end, and write all of it into `run`."""
-    evidence = await asyncio.to_thread(lambda: source.evidence)
-    if uncovered := sorted(set(job.features) - set(evidence.features)):
-        raise FeatureError(
-            f"The evidence does not cover feature {uncovered[0]}: collect it for that feature."
-        )
+    await asyncio.to_thread(source.cover, job.features)
     run.write("session", {"features": list(job.features), "versions": _versions()})
     worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
     await worker.all("Explaining", worker.explain)
@@ -299,6 +295,10 @@ class RecordedSource:
     def evidence(self) -> Evidence:
         """See FeatureSource."""
         return self._source.evidence
+
+    def cover(self, features: Sequence[int]) -> None:
+        """See FeatureSource."""
+        self._source.cover(features)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""

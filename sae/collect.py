@@ -28,6 +28,7 @@ from .encoder import LatentReader, Latents
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
 from .paths import cache_root
+from .shipped import Shipped
 from .splits import SHARES, Splitter
 from .store import SplitShard, Vocabulary
 from .subject import Tokens
@@ -46,23 +47,25 @@ SHORTEST_TAIL = 8
 def collect(
     reader: LatentReader,
     corpus: Corpus,
-    tokens: int = 250_000,
+    tokens: int,
     root: Path | None = None,
     progress: bool = True,
+    shipped: Shipped | None = None,
 ) -> Evidence:
     """The evidence of the reader's features on the first `tokens` tokens of `corpus`.
 
     tokens: without BOS tokens; fewer where the corpus ends. root: the folder of all evidence, by
-    default in the cache. progress: draw a bar on stderr once it has taken two seconds.
-    Raises CorpusError for a corpus that leaves a split empty, EvidenceError for a damaged store and
-    a full disk (what was collected stays).
+    default in the cache. progress: draw a bar on stderr once it has taken two seconds. shipped:
+    evidence of just these features on just this text, which takes the place of running the model.
+    Raises CorpusError for a corpus that leaves a split empty, EvidenceError for a damaged store, a
+    full disk (what was collected stays), and shipped evidence that is of other text.
     """
     key = evidence_key(reader, corpus, tokens)
     folder = evidence_folder(key, root)
     if not (folder / store.MANIFEST).exists():
         with _alone(folder), _bar(tokens, progress) as bar, _full_disk(folder):
             if not (folder / store.MANIFEST).exists():
-                _collect(reader, corpus, tokens, folder, key, bar)
+                _collect(reader, corpus, tokens, folder, key, bar, shipped)
     return store.open_evidence(folder)
 
 
@@ -83,8 +86,12 @@ def evidence_key(reader: LatentReader, corpus: Corpus, tokens: int) -> dict[str,
 
 def evidence_folder(key: Mapping[str, Any], root: Path | None = None) -> Path:
     """Where the evidence of a key lies."""
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    return (root or cache_root() / "evidence") / name
+    return (root or cache_root() / "evidence") / key_name(key)
+
+
+def key_name(key: Mapping[str, Any]) -> str:
+    """The name of a key: the same for the same evidence anywhere."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
 
 
 # -------------------------------------------------------------------- one collection
@@ -101,6 +108,10 @@ class _Piece:
 _Plan = dict[str, list[_Piece]]
 
 
+def _size(plan: _Plan) -> int:
+    return sum(len(piece.window.ids) for pieces in plan.values() for piece in pieces)
+
+
 def _collect(
     reader: LatentReader,
     corpus: Corpus,
@@ -108,6 +119,7 @@ def _collect(
     folder: Path,
     key: dict[str, Any],
     bar: _Bar,
+    shipped: Shipped | None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*"):
@@ -120,13 +132,16 @@ def _collect(
         ids = {name: [vocabulary.add(p.strings) for p in plan[name]] for name in plan}
         digest = store.plan_digest({name: [p.window for p in plan[name]] for name in plan})
         if (store.described(path) or {}).get("plan") == digest:
-            bar.skip(sum(len(p.window.ids) for pieces in plan.values() for p in pieces))
+            bar.skip(_size(plan))
         else:
-            made = _run(reader, plan, ids, bar)
+            if shipped:
+                found = shipped.activations(number, digest)
+                made = {n: _shard_of(plan[n], ids[n], **found[n]) for n in plan}
+                bar.advance(_size(plan))
+            else:
+                made = _run(reader, plan, ids, bar)
             store.write_shard(path, made, vocabulary.since(known), digest)
-        shards.append(
-            {"file": path.name, "bytes": path.stat().st_size, "sha256": store.digest_of(path)}
-        )
+        shards.append(store.entry_of(path))
         for name, pieces in plan.items():
             totals[name]["windows"] += len(pieces)
             totals[name]["tokens"] += sum(len(piece.window.ids) for piece in pieces)
@@ -148,8 +163,12 @@ def _collect(
         shards=shards,
     )
     bar.say("Summing up")
-    evidence = store.evidence_of(folder, manifest)
-    store.write_figures(folder, summarise(evidence.splits, evidence.features))
+    if shipped:
+        figures = shipped.figures
+    else:
+        evidence = store.evidence_of(folder, manifest)
+        figures = summarise(evidence.splits, evidence.features)
+    store.write_figures(folder, figures)
     store.write_manifest(folder, manifest)
 
 
@@ -212,19 +231,36 @@ def _split_shard(
     ids: Sequence[np.ndarray],
     parts: Sequence[Latents],
 ) -> SplitShard:
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
     begins = np.concatenate([[0], np.cumsum([part.starts[-1] for part in parts])])
     tokens = [part.tokens + begin for part, begin in zip(parts, begins, strict=False)]
     columns = [_columns(reader, part.latents) for part in parts]
     indptr, order = _by_column(_joined(columns, np.int64), _width(reader))
-    return SplitShard(
-        ids=_joined(ids, np.int32),
-        starts=starts,
-        documents=np.array([piece.window.document for piece in pieces], np.int64),
-        offsets=np.array([piece.window.start for piece in pieces], np.int64),
+    return _shard_of(
+        pieces,
+        ids,
         indptr=indptr,
         positions=_joined(tokens, np.int64)[order].astype(np.uint32),
         values=_joined([part.values for part in parts], np.float32)[order],
+    )
+
+
+def _shard_of(
+    pieces: Sequence[_Piece],
+    ids: Sequence[np.ndarray],
+    *,
+    indptr: np.ndarray,
+    positions: np.ndarray,
+    values: np.ndarray,
+) -> SplitShard:
+    """Windows with the activations on them."""
+    return SplitShard(
+        ids=_joined(ids, np.int32),
+        starts=np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64),
+        documents=np.array([piece.window.document for piece in pieces], np.int64),
+        offsets=np.array([piece.window.start for piece in pieces], np.int64),
+        indptr=indptr,
+        positions=positions,
+        values=values,
     )
 
 

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .collect import collect, evidence_key
 from .corpus import load_corpus
 from .encoder import LatentReader, load_sae
+from .errors import FeatureError
 from .evidence import Evidence
 from .host import ActivationHost
-from .source import FeatureId
+from .on_demand import EvidenceOnDemand
+from .source import FeatureId, check_feature
 from .subject import SubjectModel
 from .tokens import TokenActivations
 
 #: Text that the SAEs which come with Sagescope were not trained on.
 DEFAULT_CORPUS = "builtin:english#held-out"
-DEFAULT_TOKENS = 250_000
+DEFAULT_TOKENS = 500_000
 
 
 class ModelSource:
     """The features of an SAE on its subject model.
 
-    reader: the two, joined. evidence: what the features did on a corpus, or a function that gives
-    it, called when it is first asked for. key: gives what the evidence depends on, where that is
-    known. Close it, or use it as a context manager.
+    reader: the two, joined. evidence: what the features did on a corpus, now or on demand. Close
+    it, or use it as a context manager.
     """
 
-    def __init__(
-        self,
-        reader: LatentReader,
-        evidence: Evidence | Callable[[], Evidence],
-        key: Callable[[], dict[str, Any]] | None = None,
-    ):
+    def __init__(self, reader: LatentReader, evidence: Evidence | EvidenceOnDemand):
         self.reader = reader
         self.host = ActivationHost(reader)
         self.subject, self.sae = reader.subject.id, reader.sae.name
         self.n_features = reader.sae.n_features
         self._evidence = evidence
-        self._key = key
 
     @classmethod
     def load(
@@ -61,11 +54,7 @@ class ModelSource:
         """
         reader = LatentReader(SubjectModel.load(subject, device=device, dtype=dtype), load_sae(sae))
         text = load_corpus(corpus)
-        return cls(
-            reader,
-            lambda: collect(reader, text, tokens, root, progress),
-            lambda: evidence_key(reader, text, tokens),
-        )
+        return cls(reader, EvidenceOnDemand(reader, text, tokens, root, progress))
 
     def __enter__(self) -> ModelSource:
         return self
@@ -79,15 +68,25 @@ class ModelSource:
 
     @property
     def evidence(self) -> Evidence:
-        """What the features did on the corpus, by split."""
-        if not isinstance(self._evidence, Evidence):
-            self._evidence = self._evidence()
-        return self._evidence
+        """What the features did on the corpus, by split. Its table always has all features."""
+        held = self._evidence
+        return held if isinstance(held, Evidence) else held.get()
 
-    @cached_property
+    def cover(self, features: Sequence[int]) -> None:
+        """See FeatureSource. Where the evidence at hand lacks a feature, all are collected."""
+        for feature in features:
+            check_feature(feature, self.n_features)
+        held = self._evidence
+        covered = held if isinstance(held, Evidence) else held.covering(features)
+        if missing := sorted(set(features) - set(covered.features)):
+            raise FeatureError(
+                f"The evidence does not cover feature {missing[0]}: collect it for that feature."
+            )
+
+    @property
     def key(self) -> dict[str, Any] | None:
         """All that its numbers depend on, as JSON values: what a run is held to (None: unknown)."""
-        return self._key() if self._key else None
+        return self._evidence.key if isinstance(self._evidence, EvidenceOnDemand) else None
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The token strings of each text, without the BOS token."""

@@ -46,6 +46,13 @@ class FeatureSource(Protocol):
         """What the features did on the corpus, by split."""
         ...
 
+    def cover(self, features: Sequence[int]) -> None:
+        """Make sure that `evidence` has these features; that may take minutes.
+
+        Raises FeatureError for one that the source does not have, or cannot get.
+        """
+        ...
+
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The token strings of each text."""
         ...
@@ -86,6 +93,11 @@ class FunctionSource:
         self.n_features = n_features
         self._fn = fn
         self._corpus = list(corpus)
+
+    def cover(self, features: Sequence[int]) -> None:
+        """See FeatureSource: the function gives every feature."""
+        for feature in features:
+            check_feature(feature, self.n_features)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The token strings of each text, with the white space before them."""

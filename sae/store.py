@@ -104,17 +104,26 @@ def write_shard(
     path: Path, splits: Mapping[str, SplitShard], pieces: Sequence[str], plan: str
 ) -> None:
     """Write one shard. pieces: the strings it adds to the vocabulary. plan: what it is made from."""
+    tensors = {name: asdict(split) for name, split in splits.items()}
+    write_tensors(path, tensors, {"pieces": list(pieces), "plan": plan})
+
+
+def write_tensors(
+    path: Path, splits: Mapping[str, Mapping[str, np.ndarray]], about: Mapping[str, Any]
+) -> None:
+    """Write a shard file: tensors by split and kind, and what it says about itself."""
     from safetensors.numpy import save
 
-    tensors = {
-        f"{name}.{kind}": tensor
-        for name, split in splits.items()
-        for kind, tensor in asdict(split).items()
-    }
+    tensors = {f"{name}.{kind}": tensor for name in splits for kind, tensor in splits[name].items()}
     # One entry only: safetensors writes several in an order that changes from run to run.
-    about = json.dumps({"format": FORMAT, "plan": plan, "pieces": list(pieces)}, sort_keys=True)
+    entry = json.dumps({"format": FORMAT, **about}, sort_keys=True)
     with new_file(path) as draft:
-        draft.write_bytes(save(tensors, {"sagescope": about}))
+        draft.write_bytes(save(tensors, {"sagescope": entry}))
+
+
+def entry_of(path: Path) -> dict[str, Any]:
+    """What a manifest says of a shard file."""
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest_of(path)}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -282,7 +291,7 @@ def evidence_of(folder: Path, manifest: Manifest) -> Evidence:
         name: StoredSplit(name, _token_table(name, shards, vocabulary), shards, columns)
         for name in manifest.splits
     }
-    return Evidence(splits, covered, lambda: _figures(folder))
+    return Evidence(splits, covered, lambda: read_figures(folder))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -313,7 +322,8 @@ def _token_table(name: str, shards: Sequence[Shard], vocabulary: list[str]) -> T
     )
 
 
-def _figures(folder: Path) -> DataFrame:
+def read_figures(folder: Path) -> DataFrame:
+    """The figures of all features (see `Evidence.table`). Raises EvidenceError."""
     import pandas as pd
 
     try:

@@ -27,8 +27,10 @@ KINDS: dict[str, Language] = {
     "in context": Language(),
     "exact tokens": Language(current=("token",), windows=(), positions=False),
 }
-#: Probes of each sort for one live hypothesis in one round.
-FIRING, NEAR_MISSES, VARIANTS = 8, 8, 4
+#: The most probes of each sort for one live hypothesis in one round.
+MOST = {"should fire": 8, "near miss": 8, "variant": 4}
+#: Turns that the budget is shared among, where more are allowed.
+TURNS = 4
 #: Drafts made for each probe taken, to choose those that tell hypotheses apart.
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
@@ -58,16 +60,18 @@ class RuleMind:
     async def design(self, notebook: Notebook) -> list[ProbeDesign]:
         """For each live hypothesis: texts that should fire, near misses, variants.
 
-        Of several drafts, those are taken first on which the live hypotheses disagree. A near miss
-        comes with the text it was made from, as its pair.
+        What is left of the budget is shared evenly among the turns and the hypotheses. Of several
+        drafts, those are taken first on which the live hypotheses disagree. A near miss comes with
+        the text it was made from, as its pair.
         """
         rules = {h.id: h.rule for h in notebook.live() if h.rule}
+        room = _room(notebook, len(rules))
         seen = {probe.text for probe in notebook.probes}
         designs: list[ProbeDesign] = []
         for number, rule in rules.items():
             drafts = _drafts(rule, notebook)
             fresh = [draft for draft in drafts if draft.text and draft.text not in seen]
-            for draft, fires in _telling(fresh, number, rules, notebook):
+            for draft, fires in _telling(fresh, number, rules, room, notebook):
                 if draft.text in seen:
                     continue
                 seen.add(draft.text)
@@ -168,16 +172,27 @@ def _standing(leader: Hypothesis, notebook: Notebook) -> list[Clause]:
 def _drafts(rule: Rule, notebook: Notebook) -> list[Draft]:
     seed = hash((notebook.seed, notebook.feature, notebook.round)) & 0x7FFFFFFF
     tokenize = notebook.source.tokenize
-    near = near_miss_drafts(rule, NEAR_MISSES * CHOICE, seed, tokenize)
     return [
-        *firing_drafts(rule, FIRING * CHOICE, seed, tokenize),
-        *near,
-        *variant_drafts(rule, VARIANTS * CHOICE, seed),
+        *firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
+        *near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, tokenize),
+        *variant_drafts(rule, MOST["variant"] * CHOICE, seed),
     ]
 
 
+def _room(notebook: Notebook, hypotheses: int) -> dict[str, int]:
+    """How many probes of each sort one of several hypotheses may have in this turn."""
+    turns = min(notebook.spending.left("rounds"), TURNS - 1) + 1
+    share = notebook.spending.left("probes") / turns / max(1, hypotheses)
+    part = min(1.0, share / sum(MOST.values()))
+    return {sort: max(1, int(part * most)) for sort, most in MOST.items()}
+
+
 def _telling(
-    drafts: Sequence[Draft], number: int, rules: dict[int, Rule], notebook: Notebook
+    drafts: Sequence[Draft],
+    number: int,
+    rules: dict[int, Rule],
+    room: dict[str, int],
+    notebook: Notebook,
 ) -> list[tuple[Draft, bool]]:
     """The drafts to run for hypothesis `number`, with its prediction: disputed ones first."""
     if not drafts:
@@ -189,12 +204,12 @@ def _telling(
     }
     disputed = [len({fires[other][place] for other in rules}) > 1 for place in range(len(drafts))]
     order = sorted(range(len(drafts)), key=lambda place: not disputed[place])
-    room = {"should fire": FIRING, "near miss": NEAR_MISSES, "variant": VARIANTS}
+    left = dict(room)
     taken: list[int] = []
     for place in order:
         sort = _sort(drafts[place])
-        if room[sort]:
-            room[sort] -= 1
+        if left[sort]:
+            left[sort] -= 1
             taken.append(place)
     return [(drafts[place], fires[number][place]) for place in sorted(taken)]
 

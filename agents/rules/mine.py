@@ -25,7 +25,6 @@ import numpy as np
 
 from .language import (
     MAX_CONDITIONS,
-    MAX_VALUES,
     SHAPES,
     Clause,
     Condition,
@@ -35,13 +34,11 @@ from .language import (
     Rule,
 )
 from .sample import Sample, View
+from .values import VALUE_COST, Values, Z
 
 LEVELS = (0.9, 0.6, 0.35, 0.18)
-#: What one more condition, and one more value in a set, must gain: shares of the energy Σ w y².
+#: What one more condition must gain: a share of the energy Σ w y² (a value: see `values`).
 CONDITION_COST = 0.004
-VALUE_COST = 0.0004
-#: How many standard errors of its gain a value, and a clause, is marked down by.
-Z = 1.0
 #: A clause holds at most this many conditions.
 DEPTH = 3
 STEM_LENGTHS = (4, 5, 6, 8)
@@ -87,7 +84,7 @@ class Miner:
         self.places, self.weight = sample.focus
         self.target = sample.target[self.places]
         self.documents = sample.documents[self.places]
-        self._contexts: dict[tuple[int | None, int], tuple[_Names, ...]] = {}
+        self._contexts: dict[tuple[int | None, int], tuple[Values, ...]] = {}
         self._masks: dict[Condition, np.ndarray] = {}
 
     def mine(self, max_conditions: int = MAX_CONDITIONS, given: Sequence[Clause] = ()) -> Rule:
@@ -130,7 +127,7 @@ class Miner:
     def _current(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
         """For each way to name the current token, the best set of values."""
         for view in self._views:
-            near = self._best(view, gains, (0, 0))
+            near = self._best(view, gains)
             if near:
                 yield self._scored((near,), gains, level)
 
@@ -139,7 +136,7 @@ class Miner:
         hopeful = np.maximum(gains, 0.0)
         best_of: dict[str, tuple[float, Near]] = {}
         for view in self._views:
-            near = self._best(view, hopeful, (0, 0))
+            near = self._best(view, hopeful)
             if near and view.kind in ("token", "word", "shape"):
                 hope = float(hopeful[self._mask(near)].sum())
                 if hope > best_of.get(view.kind, (0.0,))[0]:
@@ -148,19 +145,23 @@ class Miner:
             yield self._scored((near,), gains, level)
 
     def _best(
+        self, values: Values, gains: np.ndarray, window: tuple[int | None, int] = (0, 0)
+    ) -> Near | None:
+        """The best condition that names of one view allow, None where none gains anything."""
+        return self._condition(values, values.best(gains, self.energy), window)
+
+    def _condition(
         self,
-        names: _Names,
-        gains: np.ndarray,
+        values: Values,
+        chosen: np.ndarray,
         window: tuple[int | None, int],
         negated: bool = False,
     ) -> Near | None:
-        """The best condition that names of one view allow, None where none gains anything."""
-        chosen = names.best(gains, self.energy)
         if not len(chosen):
             return None
-        near = _near(names.kind, [names.names[name] for name in chosen], *window, negated=negated)
+        near = _near(values.kind, values.named(chosen), *window, negated=negated)
         if near not in self._masks:
-            holds = names.holds(chosen, len(gains))
+            holds = values.holds(chosen, len(self.places))
             self._masks[near] = ~holds if negated else holds
         return near
 
@@ -189,7 +190,7 @@ class Miner:
         if len(context) == len(found.conditions) - 1:
             options.append(self._scored(context, gains, found.level))
         for view in self._views:
-            near = self._best(view, inside, (0, 0))
+            near = self._best(view, inside)
             if near:
                 options.append(self._scored((near, *context), gains, found.level))
         options = [option for option in options if len(option.conditions) <= DEPTH]
@@ -199,9 +200,10 @@ class Miner:
         """Conditions that could be added to a clause that holds at `holds`."""
         inside = np.where(holds, gains, 0.0)
         for window in self.language.windows:
-            for names in self._before(window):
-                for negated, sign in ((False, 1.0), (True, -1.0)):
-                    near = self._best(names, sign * inside, window, negated)
+            for values in self._before(window):
+                best, worst = values.best_and_worst(inside, self.energy)
+                for chosen, negated in ((best, False), (worst, True)):
+                    near = self._condition(values, chosen, window, negated)
                     if near:
                         yield near
         yield from self._shapes_before(inside)
@@ -319,10 +321,10 @@ class Miner:
     # ------------------------------------------------------------ views
 
     @cached_property
-    def _views(self) -> list[_Names]:
+    def _views(self) -> list[Values]:
         rows = np.arange(len(self.places))
         return [
-            _Names(view, rows, view.ids[self.places], self.documents)
+            Values(view, rows, view.ids[self.places], self.documents)
             for view in self._current_views()
         ]
 
@@ -344,20 +346,19 @@ class Miner:
                 holds = self.sample.condition(_near("shape", (name,), 0, 0))
                 yield View("shape", ["", name], holds.astype(np.int32))
 
-    def _before(self, window: tuple[int | None, int]) -> tuple[_Names, ...]:
+    def _before(self, window: tuple[int | None, int]) -> tuple[Values, ...]:
         """What stands in a window before each token of the focus, as words and as tokens."""
         if window not in self._contexts:
             rows, at = _window_places(self.sample, self.places, window)
             fires = self.target > 0
             found = []
             for view in (self.sample.words, self.sample.tokens):
-                ids = view.ids[at].astype(np.int64)
+                ids = view.ids[at]
                 # A name that hardly ever stands before firing tokens tells nothing about them.
                 seen = np.bincount(ids[fires[rows]], minlength=len(view.names)) > 2
                 seen[0] = False
-                unique = np.unique(rows[seen[ids]] * len(view.names) + ids[seen[ids]])
-                here, ids = unique // len(view.names), unique % len(view.names)
-                found.append(_Names(view, here, ids, self.documents[here]))
+                told = seen[ids]
+                found.append(Values(view, rows[told], ids[told], self.documents))
             self._contexts[window] = tuple(found)
         return self._contexts[window]
 
@@ -372,62 +373,6 @@ def cost(sample: Sample, rule: Rule) -> float:
     """The loss of a rule and what its conditions and values cost: the lower, the better."""
     length = CONDITION_COST * rule.n_conditions + VALUE_COST * rule.n_values
     return loss(sample, rule.clauses) + sample.weighted_energy * length
-
-
-class _Names:
-    """Which names of a view tokens of the focus have, or have before them.
-
-    rows: places in the focus. ids: the name's number in its view, one for each row.
-    """
-
-    def __init__(self, view: View, rows: np.ndarray, ids: np.ndarray, documents: np.ndarray):
-        self.kind, self.names = view.kind, view.names
-        order = np.argsort(ids, kind="stable")
-        self.rows, self.ids = rows[order], ids[order]
-        ids, documents = self.ids, documents[order]
-        self._starts = np.searchsorted(ids, np.arange(len(view.names) + 1))
-        keys = ids.astype(np.int64) * (int(documents.max(initial=0)) + 1) + documents
-        groups, self._group = np.unique(keys, return_inverse=True)
-        self._id_of_group = groups // (int(documents.max(initial=0)) + 1)
-
-    def holds(self, chosen: np.ndarray, n: int) -> np.ndarray:
-        """bool [n]: which of the n tokens of the focus have one of the chosen names."""
-        held = np.zeros(n, bool)
-        for name in chosen:
-            held[self.rows[self._starts[name] : self._starts[name + 1]]] = True
-        return held
-
-    def best(self, gains: np.ndarray, energy: float) -> np.ndarray:
-        """The numbers of the at most MAX_VALUES names with the highest gain above error and cost.
-
-        gains: float [focus]. A name counts only with what it gains beyond those chosen before it.
-        """
-        gain = gains[self.rows]
-        size = len(self.names)
-        total = np.bincount(self.ids, weights=gain, minlength=size)
-        by_document = np.bincount(self._group, weights=gain, minlength=len(self._id_of_group))
-        squares = np.bincount(self._id_of_group, weights=np.square(by_document), minlength=size)
-        score = total - Z * np.sqrt(squares) - VALUE_COST * energy
-        score[0] = -1.0
-        order = np.argsort(-score, kind="stable")[: 2 * MAX_VALUES]
-        order = order[score[order] > 0]
-        if len(self.rows) > len(gains):  # several names for one token: they may say the same
-            return self._marginal(order, gain, len(gains), VALUE_COST * energy)
-        return order[:MAX_VALUES]
-
-    def _marginal(self, order: np.ndarray, gain: np.ndarray, n: int, cost: float) -> np.ndarray:
-        covered = np.zeros(n, bool)
-        chosen: list[int] = []
-        for name in order:
-            start, end = self._starts[name : name + 2]
-            rows = self.rows[start:end]
-            fresh = ~covered[rows]
-            if gain[start:end][fresh].sum() > cost:
-                chosen.append(name)
-                covered[rows] = True
-            if len(chosen) == MAX_VALUES:
-                break
-        return np.array(chosen, np.int64)
 
 
 def _window_places(

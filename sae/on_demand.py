@@ -1,0 +1,76 @@
+"""Evidence on demand: found in the cache, taken from what comes with the SAE, or collected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import store
+from .collect import collect, evidence_folder, evidence_key, key_name
+from .corpus import Corpus
+from .encoder import LatentReader
+from .errors import EvidenceError
+from .evidence import Evidence
+from .shipped import Shipped
+
+log = logging.getLogger(__name__)
+
+
+class EvidenceOnDemand:
+    """What an SAE's features did on a corpus, gathered when first asked for.
+
+    reader, corpus, tokens, root, progress: see `collect`.
+    """
+
+    def __init__(
+        self,
+        reader: LatentReader,
+        corpus: Corpus,
+        tokens: int,
+        root: Path | None = None,
+        progress: bool = True,
+    ):
+        self._reader, self._corpus, self._tokens = reader, corpus, tokens
+        self._root, self._progress = root, progress
+        self._held: Evidence | None = None
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """All that the numbers depend on: the same wherever they come from."""
+        return evidence_key(self._reader, self._corpus, self._tokens)
+
+    def get(self) -> Evidence:
+        """The evidence, of all features or, where only these are shipped, of some.
+
+        Its table has the figures of all. Raises as `collect` does.
+        """
+        if self._held is None:
+            self._held = (None if self._is_collected else self._shipped()) or self._collected()
+        return self._held
+
+    def covering(self, features: Sequence[int]) -> Evidence:
+        """The evidence of at least these features: where some are missing, all are collected."""
+        if not set(features) <= set(self.get().features):
+            self._held = self._collected()
+        return self.get()
+
+    @property
+    def _is_collected(self) -> bool:
+        return (evidence_folder(self.key, self._root) / store.MANIFEST).exists()
+
+    def _shipped(self) -> Evidence | None:
+        shipped = Shipped.find(key_name(self.key))
+        if shipped is None:
+            return None
+        reader = LatentReader(self._reader.subject, self._reader.sae, shipped.features)
+        try:
+            return collect(reader, self._corpus, self._tokens, self._root, self._progress, shipped)
+        except EvidenceError as error:
+            log.warning("The evidence that comes with the SAE cannot be used (%s)", error)
+            return None
+
+    def _collected(self) -> Evidence:
+        return collect(self._reader, self._corpus, self._tokens, self._root, self._progress)
