@@ -83,6 +83,15 @@ class ModelSource:
                 f"The evidence does not cover feature {missing[0]}: collect it for that feature."
             )
 
+    def ship(self, features: Sequence[int], target: Path) -> Path:
+        """Write the evidence of some features, without its text, below a folder (see `shipped`).
+
+        Raises FeatureError where the evidence was not collected by this source.
+        """
+        if isinstance(self._evidence, Evidence):
+            raise FeatureError("Only evidence that the source has collected itself can be shipped.")
+        return self._evidence.ship(features, target)
+
     @property
     def key(self) -> dict[str, Any] | None:
         """All that its numbers depend on, as JSON values: what a run is held to (None: unknown)."""

@@ -14,7 +14,7 @@ from .corpus import Corpus
 from .encoder import LatentReader
 from .errors import EvidenceError
 from .evidence import Evidence
-from .shipped import Shipped
+from .shipped import Shipped, ship
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,11 @@ class EvidenceOnDemand:
         if not set(features) <= set(self.get().features):
             self._held = self._collected()
         return self.get()
+
+    def ship(self, features: Sequence[int], target: Path) -> Path:
+        """Write the evidence of some features below `target`, without text (see `shipped.ship`)."""
+        self._collected()
+        return ship(evidence_folder(self.key, self._root), features, target)
 
     @property
     def _is_collected(self) -> bool:

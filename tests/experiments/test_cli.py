@@ -42,7 +42,7 @@ def opened(planted, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         asked.append(spec)
         return contextlib.nullcontext(planted.PlantedSource())
 
-    monkeypatch.setattr(cli, "_open_source", open_source)
+    monkeypatch.setattr(cli.opening, "open_source", open_source)
     return asked
 
 
@@ -142,7 +142,7 @@ def test_failures_are_pointed_at(opened, planted, monkeypatch):
         return planted.fires(text, feature)
 
     source = planted.PlantedSource(fn=fn)
-    monkeypatch.setattr(cli, "_open_source", lambda *spec: contextlib.nullcontext(source))
+    monkeypatch.setattr(cli.opening, "open_source", lambda *spec: contextlib.nullcontext(source))
     done = run("explain", "-f", "0-2")
     assert "2 of 3 features failed; `sagescope show default 1` says why" in done.stderr
     shown = run("show", "default", "1").stdout
@@ -179,7 +179,14 @@ def test_demo(opened, somewhere: Path):
     assert run("demo", "--draw", "3").stdout == first.stdout
     rows = lines(run("demo", "--draw", "3", "--json"))
     assert lines(run("results", "demo", "--json")) == rows
-    assert opened[0] == (cli.SUBJECT, None, cli.CORPUS, cli.TOKENS, "auto", "auto")
+    assert opened[0] == (
+        cli.options.SUBJECT,
+        None,
+        cli.options.CORPUS,
+        cli.options.TOKENS,
+        "auto",
+        "auto",
+    )
     assert (somewhere / "report.html").exists()
 
 
@@ -249,7 +256,7 @@ def test_what_nobody_foresaw_keeps_its_traceback(monkeypatch):
     def fail(*spec: Any) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(cli, "_open_source", fail)
+    monkeypatch.setattr(cli.opening, "open_source", fail)
     done = CliRunner().invoke(app, ["collect"])
     assert isinstance(done.exception, ZeroDivisionError)
 
@@ -257,7 +264,7 @@ def test_what_nobody_foresaw_keeps_its_traceback(monkeypatch):
 def test_no_sae_comes_along(monkeypatch):
     monkeypatch.setattr("sagescope.sae.encoder.pretrained_names", list)
     with pytest.raises(SAEError, match="--sae"):
-        cli._open_source("s", None, "c", 1, "auto", "auto")
+        cli.opening.open_source("s", None, "c", 1, "auto", "auto")
 
 
 def test_a_run_where_nothing_is_done_yet(opened):
@@ -312,8 +319,8 @@ def test_defaults_are_those_of_the_library():
     from sagescope.sae.model_source import DEFAULT_CORPUS, DEFAULT_TOKENS
     from sagescope.sae.subject import BUILTIN
 
-    assert (cli.CORPUS, cli.TOKENS) == (DEFAULT_CORPUS, DEFAULT_TOKENS)
-    assert cli.SUBJECT in BUILTIN
+    assert (cli.options.CORPUS, cli.options.TOKENS) == (DEFAULT_CORPUS, DEFAULT_TOKENS)
+    assert cli.options.SUBJECT in BUILTIN
 
 
 # --- As a program --------------------------------------------------------------------------------
@@ -325,7 +332,7 @@ sys.path.insert(0, sys.argv.pop(1))
 import planted
 from sagescope.experiments import cli
 source = planted.PlantedSource(float(sys.argv.pop(1)))
-cli._open_source = lambda *spec: contextlib.nullcontext(source)
+cli.opening.open_source = lambda *spec: contextlib.nullcontext(source)
 cli.main()
 """
 

@@ -1,0 +1,34 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..results import Result
+
+
+def print_results(found: list[Result], as_json: bool) -> None:
+    if as_json:
+        for result in found:
+            typer.echo(result.as_json())
+        return
+    from ..terminal import console, means_table, recall_table, results_table
+
+    out = console()
+    if not found:
+        out.print("No feature of this run is done yet.")
+        return
+    out.print(results_table(found))
+    if any(result.scores["predictive_pearson"] for result in found):
+        out.print(means_table(found))
+        out.print(recall_table(found))
+
+
+def print_json(rows: Iterable[Any]) -> None:
+    for row in rows:
+        typer.echo(json.dumps(row))

@@ -1,0 +1,204 @@
+"""Commands about runs: explain features, and look at what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import opening, options, output
+from .app import app
+
+
+@app.command()
+def explain(
+    features: options.Features,
+    run: Annotated[
+        str, typer.Option("--run", help="The run's name; one that was begun is gone on with.")
+    ] = "default",
+    subject: options.Subject = options.SUBJECT,
+    sae: options.Sae = None,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: options.Tokens = options.TOKENS,
+    explainer: Annotated[str, typer.Option("--explainer", help="How explanations are made.")] = (
+        "sage"
+    ),
+    mind: Annotated[str, typer.Option("--mind", help="What thinks inside the loop.")] = "rules",
+    seed: options.Seed = 0,
+    max_probes: Annotated[
+        int | None, typer.Option("--max-probes", min=0, help="Texts run, for each feature.")
+    ] = None,
+    max_rounds: Annotated[
+        int | None, typer.Option("--max-rounds", min=0, help="Turns of the loop, for each feature.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option("--max-calls", min=0, help="Calls of a language model.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=0, help="Tokens of a language model.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", min=0, help="Seconds for each feature.")
+    ] = None,
+    concurrency: options.Concurrency = 8,
+    score: Annotated[
+        bool, typer.Option("--score/--no-score", help="Score the explanations and controls.")
+    ] = True,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try features again that failed before.")
+    ] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Explain features, score the explanations, and keep all of it in a run."""
+    from ..jobs import explain as explain_features
+    from ..terminal import ProgressBar
+
+    budget = opening.budget(
+        probes=max_probes,
+        rounds=max_rounds,
+        calls=max_calls,
+        tokens=max_tokens,
+        seconds=max_seconds,
+    )
+    with (
+        opening.open_journal(journal, create=True) as file,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+    ):
+        indices = opening.indices(features, source)
+        with ProgressBar() as bar:
+            results = explain_features(
+                source,
+                indices,
+                explainer=explainer,
+                mind=mind,
+                budget=budget,
+                seed=seed,
+                run=run,
+                journal=file,
+                score=score,
+                concurrency=concurrency,
+                retry_failed=retry_failed,
+                watch=bar,
+            )
+    output.print_results(results, as_json)
+    failed = [result for result in results if result.status == "failed"]
+    if failed:
+        typer.echo(
+            f"sagescope: {len(failed)} of {len(results)} features failed; `sagescope show {run} "
+            f"{failed[0].index}` says why, --retry-failed tries again.",
+            err=True,
+        )
+        raise typer.Exit(1 if len(failed) == len(results) else 0)
+
+
+@app.command()
+def runs(journal: options.JournalPath = None, as_json: options.Json = False) -> None:
+    """List the runs of a journal."""
+    with opening.open_journal(journal) as file:
+        rows = [
+            {
+                "run": run.name,
+                "created": run.created,
+                "features": len(run.features),
+                "done": run.done,
+                **run.config,
+            }
+            for run in file.runs()
+        ]
+    if as_json:
+        output.print_json(rows)
+    else:
+        from ..terminal import console, runs_table
+
+        console().print(runs_table(rows))
+
+
+@app.command()
+def results(
+    name: options.RunName, journal: options.JournalPath = None, as_json: options.Json = False
+) -> None:
+    """Print what a run found: explanations and their scores, beside their controls."""
+    from ..results import results_of
+
+    with opening.open_run(journal, name) as run:
+        found = results_of(run)
+    output.print_results(found, as_json)
+
+
+@app.command()
+def show(
+    name: options.RunName,
+    feature: Annotated[
+        str, typer.Argument(metavar="FEATURE", help="Its index, or options.SUBJECT/SAE/INDEX.")
+    ],
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print one feature's transcript: hypotheses, probes, predictions, measurements, verdicts."""
+    from ..transcript import transcript_of
+
+    index = feature.rpartition("/")[2]
+    if not (index.isascii() and index.isdigit()):
+        raise typer.BadParameter(f"{feature!r} is no feature: give its index.")
+    with opening.open_run(journal, name) as run:
+        story = transcript_of(run, int(index))
+    if as_json:
+        output.print_json([story.as_json()])
+    else:
+        from ..terminal import console, transcript_page
+
+        console().print(transcript_page(story))
+
+
+@app.command()
+def report(
+    name: options.RunName,
+    page: options.ReportPath = Path("report.html"),
+    journal: options.JournalPath = None,
+) -> None:
+    """Write a run as one page to look at, which needs nothing but a browser."""
+    from ..report import write_report
+
+    with opening.open_run(journal, name) as run:
+        write_report(run, page)
+    typer.echo(f"Wrote {page}.")
+
+
+@app.command()
+def demo(
+    draw: Annotated[int, typer.Option("--draw", min=1, help="How many features.")] = 16,
+    seed: options.Seed = 0,
+    run: Annotated[str, typer.Option("--run", help="The run's name.")] = "demo",
+    page: options.ReportPath = Path("report.html"),
+    concurrency: options.Concurrency = 8,
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Explain features of the SAE that comes with Sagescope, and write a report."""
+    from ..features import draw as drawn
+    from ..jobs import explain as explain_features
+    from ..report import write_report
+    from ..terminal import ProgressBar
+
+    with opening.open_journal(journal, create=True) as file:
+        with opening.open_source(
+            options.SUBJECT, None, options.CORPUS, options.TOKENS, "auto", "auto"
+        ) as source:
+            chosen = drawn(source.evidence, draw, seed)
+            with ProgressBar() as bar:
+                found = explain_features(
+                    source,
+                    chosen,
+                    seed=seed,
+                    run=run,
+                    journal=file,
+                    concurrency=concurrency,
+                    watch=bar,
+                )
+        write_report(file.run(run), page)
+    output.print_results(found, as_json)
+    typer.echo(f"\nThe report with all hypotheses and probes: {page.resolve()}", err=as_json)

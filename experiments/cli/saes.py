@@ -1,0 +1,102 @@
+"""Commands about SAEs: train one, and measure how good one is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import opening, options, output
+from .app import app
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the SAE goes.")],
+    subject: options.Subject = options.SUBJECT,
+    hook_point: Annotated[str, typer.Option("--hook-point", help="What it reconstructs.")] = (
+        "blocks.19.hook_resid_post"
+    ),
+    corpus: options.Corpus = "builtin:english",
+    arch: Annotated[str, typer.Option("--arch", help="Architecture, as SAELens calls it.")] = (
+        "topk"
+    ),
+    width: Annotated[int, typer.Option("--width", min=1, help="Latents.")] = 4608,
+    k: Annotated[int, typer.Option("--k", min=1, help="Latents that fire on a token.")] = 32,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to train on.")] = 4_000_000,
+    context: Annotated[int, typer.Option("--context", min=1, help="Tokens of a window.")] = 128,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Activations of a step.")] = 2048,
+    buffer: Annotated[
+        int, typer.Option("--buffer", min=1, help="Activations that are shuffled together.")
+    ] = 131_072,
+    lr: Annotated[float, typer.Option("--lr", min=0, help="Adam's learning rate.")] = 8e-4,
+    aux_until: Annotated[
+        float,
+        typer.Option(
+            "--aux-until", min=0, max=1, help="Share of the training that revives dead latents."
+        ),
+    ] = 0.43,
+    checkpoints: Annotated[
+        int, typer.Option("--checkpoints", min=0, help="How often to save on the way.")
+    ] = 20,
+    seed: options.Seed = 0,
+) -> None:
+    """Train an SAE; a training that was stopped goes on from its last checkpoint."""
+    from ...sae.train import TrainSettings
+    from ...sae.train import train as train_sae
+
+    settings = TrainSettings(
+        subject=subject,
+        hook_point=hook_point,
+        corpus=corpus,
+        arch=arch,
+        width=width,
+        k=k,
+        tokens=tokens,
+        context=context,
+        batch=batch,
+        buffer=buffer,
+        lr=lr,
+        aux_until=aux_until,
+        checkpoints=checkpoints,
+        seed=seed,
+    )
+    typer.echo(f"Wrote {train_sae(settings, out)}.")
+
+
+@app.command()
+def evaluate(
+    subject: options.Subject = options.SUBJECT,
+    sae: options.Sae = None,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to measure on.")] = 200_000,
+    loss_tokens: Annotated[
+        int, typer.Option("--loss-tokens", min=1, help="Of these, tokens for the losses.")
+    ] = 20_000,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Measure how good an SAE is: unexplained variance, L0, loss recovered, dead latents."""
+    from ...sae.corpus import load_corpus
+    from ...sae.evaluate import DENSITY_EDGES
+    from ...sae.evaluate import evaluate as measured
+
+    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+        found = measured(source.reader, load_corpus(corpus), tokens, loss_tokens)
+    row = {
+        "subject": source.subject,
+        "sae": source.sae,
+        "corpus": corpus,
+        **asdict(found),
+        "density_edges": DENSITY_EDGES,
+        "loss_recovered": found.loss_recovered,
+    }
+    if as_json:
+        output.print_json([row])
+    else:
+        from ..terminal import console, evaluation_table
+
+        console().print(evaluation_table(row))
