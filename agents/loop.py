@@ -84,7 +84,7 @@ async def run_loop(
     status = "concluded"
     try:
         _add(notebook, await mind.propose(notebook), record)
-        while notebook.stats.fired and notebook.spending.left("rounds"):
+        while notebook.stats.fired:
             notebook.spending.spend("rounds")
             notebook.round += 1
             await _probe(notebook, await mind.design(notebook), record)
@@ -93,10 +93,12 @@ async def run_loop(
                 record("verdict", notebook.verdict(hypothesis))
             if not better:
                 break
+            # What cannot be probed any more is not proposed: no conclusion rests on an untested one.
+            notebook.spending.check("rounds")
             _add(notebook, better, record)
     except BudgetExhausted:
         status = "out_of_budget"
-    explanation = await mind.conclude(notebook)
+    explanation = _judged(await mind.conclude(notebook), notebook)
     return Conclusion(
         status=status,
         explanation=explanation,
@@ -111,6 +113,14 @@ async def run_loop(
             "seconds": notebook.spending.seconds,
         },
     )
+
+
+def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
+    """The explanation with the verdict on the hypothesis that it states."""
+    if explanation.hypothesis is None:
+        return explanation
+    verdict = notebook.verdict(notebook.hypotheses[explanation.hypothesis])
+    return explanation.model_copy(update={"verdict": verdict.status})
 
 
 def _add(notebook: Notebook, proposals: Sequence[Proposal], record: Recorder) -> None:

@@ -48,20 +48,19 @@ class Notebook:
                 agreed[probe.fires][1] += 1
         fires, silent = agreed[True], agreed[False]
         posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
-        if hypothesis.id in self.refined:
-            status = "refined"
+        if not fires[1] + silent[1]:
+            status = "untested"
         elif posterior >= CONFIRMED and fires[1] and silent[1]:
             status = "confirmed"
-        elif posterior < REFUTED:
-            status = "refuted"
         else:
-            status = "open"
+            status = "refuted" if posterior < REFUTED else "open"
         return Verdict(
             hypothesis=hypothesis.id,
             status=status,
             fires_as_predicted=(fires[0], fires[1]),
             silent_as_predicted=(silent[0], silent[1]),
             posterior=posterior,
+            replaced=hypothesis.id in self.refined,
         )
 
     def measured(self) -> list[TokenActivations]:
@@ -72,5 +71,10 @@ class Notebook:
         ]
 
     def live(self) -> Sequence[Hypothesis]:
-        """Hypotheses that no child has replaced and no probe has refuted."""
-        return [h for h in self.hypotheses if self.verdict(h).status in ("open", "confirmed")]
+        """Hypotheses that none has replaced and no probes have refuted."""
+        verdicts = {h.id: self.verdict(h) for h in self.hypotheses}
+        return [
+            h
+            for h in self.hypotheses
+            if verdicts[h.id].status != "refuted" and not verdicts[h.id].replaced
+        ]

@@ -36,7 +36,7 @@ from .visible import visible
 PIPED_WIDTH = 140
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 16, 8
-STATUS_STYLES = {"confirmed": "green", "refuted": "red", "refined": "dim", "open": "yellow"}
+STATUS_STYLES = {"confirmed": "green", "refuted": "red", "untested": "yellow", "open": "yellow"}
 
 
 def console() -> Console:

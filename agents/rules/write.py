@@ -28,7 +28,7 @@ class Draft:
     """A text written from a clause. trigger: the string that should fire, or stands where one did.
 
     before, after: what is around it. clause: the number of the clause in the rule. edit, original:
-    what was changed, and the text it was changed in.
+    what was changed, and the draft it was changed in.
     """
 
     before: str
@@ -36,7 +36,7 @@ class Draft:
     after: str
     clause: int
     edit: str = ""
-    original: str = ""
+    original: Draft | None = None
 
     @property
     def text(self) -> str:
@@ -204,7 +204,7 @@ def _placed(position: Position, before: str, after: str, draw: random.Random) ->
 
 
 def _edited(draft: Draft, trigger: str, edit: str) -> Draft:
-    return Draft(draft.before, trigger, draft.after, draft.clause, edit, draft.text)
+    return Draft(draft.before, trigger, draft.after, draft.clause, edit, draft)
 
 
 def _replaced(clause: Clause, place: int, draw: random.Random) -> Draft | None:
@@ -262,7 +262,7 @@ def _pair(
     draft = _write(clause, place, draw, drop=drop, block=block)
     if draft is None or original is None:
         return None
-    return Draft(draft.before, draft.trigger, draft.after, place, edit, original.text)
+    return Draft(draft.before, draft.trigger, draft.after, place, edit, original)
 
 
 def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
@@ -285,9 +285,9 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
                 _edited(draft, lead + word + draw.choice(("s", "ed", "ing")), "inflected")
             )
         elif turn % 4 == 2:
-            drafts.append(Draft("", word, "", place, "bare", draft.text))
+            drafts.append(Draft("", word, "", place, "bare", draft))
         else:
-            drafts.append(Draft("", word, draft.after, place, "moved to the start", draft.text))
+            drafts.append(Draft("", word, draft.after, place, "moved to the start", draft))
     return drafts
 
 

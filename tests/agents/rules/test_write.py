@@ -65,8 +65,8 @@ def test_near_misses_differ_from_a_firing_text_in_one_edit(name, edit):
     assert edit in edits
     assert "trigger replaced" in edits or name == "absent"
     for draft in drafts:
-        assert predict(rule, tokenize([draft.original]))[0].max() > 0
-        assert draft.original != draft.text
+        assert predict(rule, tokenize([draft.original.text]))[0].max() > 0
+        assert draft.original.text != draft.text
 
 
 def test_strong_clauses_are_written_first():
