@@ -22,7 +22,7 @@ from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
 from .journal import Run
 from .results import Result
-from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of
+from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of, verdict_line
 from .transcript import Transcript, transcript_of
 from .visible import visible
 
@@ -67,6 +67,7 @@ def render_report(run: Run) -> str:
         stories=stories,
         done=len(results),
         means=means(results) if results else [],
+        verdicts=verdict_line(results) if results else "",
         columns=COLUMNS,
         rows=ROWS,
         bands=[band_name(band) for band in BANDS],

@@ -125,6 +125,9 @@ def _explanation(result: Result) -> Text:
     if result.status == "failed":
         return text(f"failed: {result.error}", "red", 100)
     shown = text("; ".join(result.explanation.labels) or result.explanation.description, "", 100)
+    if result.explanation.verdict:
+        verdict = result.explanation.verdict
+        shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
     return shown.append(" (out of budget)", "yellow") if result.status != "concluded" else shown
 
 

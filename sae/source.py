@@ -95,7 +95,8 @@ class FunctionSource:
         self._corpus = list(corpus)
 
     def cover(self, features: Sequence[int]) -> None:
-        """See FeatureSource: the function gives every feature."""
+        """See FeatureSource: the function gives every feature. Raises CorpusError for a bad corpus."""
+        assert self.evidence
         for feature in features:
             check_feature(feature, self.n_features)
 

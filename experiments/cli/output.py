@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 def print_results(found: list[Result], as_json: bool) -> None:
+    """Results as tables, or one JSON object a line (the contract of docs/results.md)."""
     if as_json:
         for result in found:
             typer.echo(result.as_json())
         return
+    from ..summary import verdict_line
     from ..terminal import console, means_table, recall_table, results_table
 
     out = console()
@@ -27,8 +29,10 @@ def print_results(found: list[Result], as_json: bool) -> None:
     if any(result.scores["predictive_pearson"] for result in found):
         out.print(means_table(found))
         out.print(recall_table(found))
+    out.print(verdict_line(found))
 
 
 def print_json(rows: Iterable[Any]) -> None:
+    """One JSON object a line."""
     for row in rows:
         typer.echo(json.dumps(row))
