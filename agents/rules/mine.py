@@ -38,7 +38,7 @@ from .values import VALUE_COST, Values, Z
 
 LEVELS = (0.9, 0.6, 0.35, 0.18)
 #: What one more condition must gain: a share of the energy Σ w y² (a value: see `values`).
-CONDITION_COST = 0.004
+CONDITION_COST = 0.006
 #: A clause holds at most this many conditions.
 DEPTH = 3
 STEM_LENGTHS = (4, 5, 6, 8)
