@@ -219,6 +219,7 @@ def test_features_that_the_sae_does_not_have(opened, somewhere: Path):
         ("explain", 2, "--features"),
         ("explain -f 0 --seed -1", 2, "--seed"),
         ("explain -f 0 --max-probes x", 2, "--max-probes"),
+        ("explain -f 0 --max-seconds inf", 2, "The cap on seconds"),
         ("nonsense", 2, "nonsense"),
         ("features --draw 3 --features 1", 2, "either"),
         ("explain -f 0 --run a/b", 1, "cannot be a run's name"),
