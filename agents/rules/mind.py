@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -170,7 +171,7 @@ def _standing(leader: Hypothesis, notebook: Notebook) -> list[Clause]:
 
 
 def _drafts(rule: Rule, notebook: Notebook) -> list[Draft]:
-    seed = hash((notebook.seed, notebook.feature, notebook.round)) & 0x7FFFFFFF
+    seed = zlib.crc32(f"{notebook.seed} {notebook.feature} {notebook.round}".encode())
     tokenize = notebook.source.tokenize
     return [
         *firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
