@@ -22,7 +22,7 @@ from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
 from .journal import Run
 from .results import Result
-from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of
+from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of, two_decimals
 from .transcript import Transcript, transcript_of
 from .visible import visible
 
@@ -82,7 +82,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, figure=_figure)
+    environment.filters.update(number=two_decimals, figure=_figure)
     environment.globals.update(
         pieces_of=pieces_of,
         outcome_pieces=outcome_pieces,
@@ -96,14 +96,6 @@ def _template() -> Any:
 def _shown(value: Any) -> Any:
     """What every expression of the template goes through."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _number(value: float | None) -> str:
-    """A score: two decimals, without the zero before the point."""
-    if value is None:
-        return "–"
-    shown = f"{abs(value):.2f}".replace("0.", ".", 1)
-    return f"−{shown}" if value <= -0.005 else shown
 
 
 def _figure(value: float) -> str:
