@@ -6,6 +6,7 @@ corpus can do no harm in it. Every string passes `visible`, then Jinja2's escapi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -46,10 +47,16 @@ class Piece:
 
 
 def write_report(run: Run, output: Path) -> None:
-    """Write the page for a run to `output`, whole or not at all."""
+    """Write the page for a run to `output`: to a file whole or not at all, through links.
+
+    What is there and is no file, a pipe or /dev/stdout for instance, stays and is written into.
+    """
     page = render_report(run)
     try:
-        with new_file(output) as draft:
+        if output.exists() and not output.is_file():
+            output.write_text(page, encoding="utf-8")
+            return
+        with new_file(Path(os.path.realpath(output))) as draft:
             draft.write_text(page, encoding="utf-8")
             draft.chmod(0o644)
     except OSError as error:

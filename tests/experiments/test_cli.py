@@ -371,6 +371,14 @@ def test_results_and_the_rest_go_to_different_places():
     assert [json.loads(line)["status"] for line in stdout.splitlines()] == ["concluded"] * 2
 
 
+def test_a_report_on_standard_output_is_alone_there(opened):
+    run("explain", "-f", "0", "--no-score")
+    stdout, stderr = start("report", "default", "-o", "/dev/stdout").communicate()
+    assert stdout.startswith("<!doctype html>")
+    assert stdout.rstrip().endswith("</html>")
+    assert stderr == "Wrote /dev/stdout.\n"
+
+
 def test_whoever_reads_may_stop_reading(opened):
     run("explain", "-f", "0-4", "--no-score")
     job = start("results", "default", "--json")
