@@ -33,7 +33,7 @@ from ..sae.tokens import TokenActivations
 from .features import FeatureList
 from .journal import Journal, Run, default_path
 from .results import Result, results_of, standing_events
-from .scoring import Target, score_simulator, simulators
+from .scoring import Simulator, Target, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
@@ -248,20 +248,32 @@ class _Worker:
         other = self._other(feature)
         target = Target(RecordedSource(self.source, self.run), feature, self.job.seed)
         random = _explanation(self.standing[other]) if other is not None else None
-        name, about = "explanation", {}
+        about = {"random_explanation": {"explanation_of": other}} if random else {}
         try:
             subjects = simulators(target, _explanation(standing), random)
-            for name, simulator in subjects.items():
-                about = {"explanation_of": other} if name == "random_explanation" else {}
-                again = self.job.retry_failed and "why" in standing.get(name, {})
-                if name not in standing or again:
-                    scored = await score_simulator(target, simulator)
-                    self._scored(feature, name, {**about, **scored.model_dump()})
         except JournalError:
             raise
         except Exception as error:
             log.info("scoring feature %d failed", feature, exc_info=True)
-            self._scored(feature, name, {**about, "why": _sentence(error)})
+            for name in ("explanation", *about, "token_lookup"):
+                if name not in standing:
+                    self._scored(feature, name, {**about.get(name, {}), "why": _sentence(error)})
+            return
+        for name, simulator in subjects.items():
+            again = self.job.retry_failed and "why" in standing.get(name, {})
+            if name not in standing or again:
+                marks = await self._marks(target, simulator)
+                self._scored(feature, name, {**about.get(name, {}), **marks})
+
+    async def _marks(self, target: Target, simulator: Simulator) -> dict[str, Any]:
+        """What a simulator scores, or why it scores nothing: the others are scored all the same."""
+        try:
+            return (await score_simulator(target, simulator)).model_dump()
+        except JournalError:
+            raise
+        except Exception as error:
+            log.info("scoring feature %d failed", target.feature, exc_info=True)
+            return {"why": _sentence(error)}
 
     def _scored(self, feature: int, name: str, payload: dict[str, Any]) -> None:
         self.standing[feature][name] = {"of": name, **payload}

@@ -43,7 +43,7 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 def default_path() -> Path:
     """`$SAGESCOPE_JOURNAL`, or `sagescope.db` in the current folder."""
-    return Path(os.environ.get("SAGESCOPE_JOURNAL") or "sagescope.db").expanduser()
+    return Path(os.environ.get("SAGESCOPE_JOURNAL") or "sagescope.db")
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,10 @@ class Journal:
     def open(cls, path: Path | None, create: bool = True) -> Journal:
         """Open the journal at `path` (None: a new one in memory, gone when it is closed).
 
-        Raises JournalError where there is none and `create` is not set, and for a file that is
+        path: `~` and `~name` at its start are home folders. Raises JournalError where there is none and `create` is not set, and for a file that is
         damaged, of a newer Sagescope or no journal.
         """
+        path = path and _expanded(path)
         if path and not create and not path.exists():
             raise JournalError(
                 f"There is no journal at {path}: run `sagescope explain` first, or name another "
@@ -267,6 +268,15 @@ class Run:
 
 
 # -------------------------------------------------------------------- inside
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise JournalError(
+            f"The journal {path} cannot be used: there is no such home folder; give the whole path."
+        ) from error
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:

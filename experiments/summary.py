@@ -100,3 +100,11 @@ def _mean(values: Sequence[float]) -> float | None:
 def band_name(band: tuple[float, float]) -> str:
     """A band in percent, as in "25–50 %"."""
     return f"{band[0]:.0%}–{band[1]:.0%}".replace("%–", "–")
+
+
+def two_decimals(value: float | None) -> str:
+    """A score as people read it, as in .73 and −.05; a dash where there is none."""
+    if value is None:
+        return "–"
+    shown = f"{abs(value):.2f}".removeprefix("0")
+    return f"−{shown}" if value <= -0.005 else shown

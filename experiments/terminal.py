@@ -28,7 +28,7 @@ from rich.text import Text
 from ..agents.records import Hypothesis, Verdict, short
 from .results import Result
 from .scoring import Item, Score
-from .summary import BANDS, COLUMNS, ROWS, band_name, means
+from .summary import BANDS, COLUMNS, ROWS, band_name, means, two_decimals
 from .transcript import Transcript, Trial
 from .visible import visible
 
@@ -114,7 +114,7 @@ def recall_table(results: Sequence[Result]) -> Table:
         table.add_row(
             row.group if first else "",
             ROWS[row.of],
-            *(_number(recall) for recall in row.recalls),
+            *(two_decimals(recall) for recall in row.recalls),
             style="" if first else "dim",
             end_section=row.of == list(ROWS)[-1],
         )
@@ -134,18 +134,10 @@ def _explanation(result: Result) -> Text:
 def _score(score: Score | None) -> Text:
     if score is None or score.value is None:
         return Text("–", "dim")
-    shown = Text(_number(score.value))
+    shown = Text(two_decimals(score.value))
     if score.low is not None and score.high is not None:
-        shown.append(f"\n{_number(score.low)}–{_number(score.high)}", "dim")
+        shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
     return shown
-
-
-def _number(value: float | None) -> str:
-    """Two decimals, without the zero before the point."""
-    if value is None:
-        return "–"
-    shown = f"{abs(value):.2f}".replace("0.", ".", 1)
-    return f"−{shown}" if value <= -0.005 else shown
 
 
 def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
@@ -157,7 +149,7 @@ def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
         table.add_row(
             str(row["feature"]),
             row["stratum"],
-            _number(row["lookup_pearson"]),
+            two_decimals(row["lookup_pearson"]),
             f"{row['fired']:,}",
             f"{row['density']:.3%}",
             f"{row['mean']:.3g}",
@@ -237,7 +229,7 @@ def _head(story: Transcript) -> Iterator[RenderableType]:
         stats = story.facts["stats"]
         yield text(
             f"{story.facts['stratum']} (a token table predicts it with "
-            f"{_number(story.facts['lookup_pearson'])}); fires on {stats['density']:.3%} of "
+            f"{two_decimals(story.facts['lookup_pearson'])}); fires on {stats['density']:.3%} of "
             f"{stats['tokens']:,} tokens; typical maximum {stats['typical_max']:.3g}, counts as "
             f"firing from {stats['fires_at']:.3g}",
             "dim",
@@ -304,7 +296,7 @@ def _verdict(verdict: Verdict | None) -> Text:
     return Text.assemble(
         (verdict.status, STATUS_STYLES[verdict.status]),
         f"  fired {fired}/{should}, silent {silent}/{should_not} as predicted, "
-        f"posterior {_number(verdict.posterior)}",
+        f"posterior {two_decimals(verdict.posterior)}",
     )
 
 

@@ -15,9 +15,10 @@ from ...sae.evidence import FIRES_AT
 from ..loop import ProbeDesign, Proposal
 from ..notebook import Notebook
 from ..records import Explanation, Hypothesis
+from .fitting import cost
 from .language import Clause, Rule
 from .match import predict
-from .mine import Language, Miner, cost
+from .mine import Language, Miner
 from .render import describe, labels
 from .sample import Sample
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts

@@ -275,11 +275,8 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
         if draft is None:
             continue
         word, lead = draft.trigger.strip(), _lead(draft.trigger)
-        if turn % 4 == 0 and word.isalpha():
-            other = draw.choice(
-                [w for w in (word.lower(), word.title(), word.upper()) if w != word]
-            )
-            drafts.append(_edited(draft, lead + other, "recased"))
+        if turn % 4 == 0 and (forms := _other_cases(word)):
+            drafts.append(_edited(draft, lead + draw.choice(forms), "recased"))
         elif turn % 4 == 1 and word.isalpha() and len(word) > 2:
             drafts.append(
                 _edited(draft, lead + word + draw.choice(("s", "ed", "ing")), "inflected")
@@ -289,6 +286,12 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
         else:
             drafts.append(Draft("", word, draft.after, place, "moved to the start", draft))
     return drafts
+
+
+def _other_cases(word: str) -> list[str]:
+    """Other ways to write a word in upper and lower case: none where its script has no case."""
+    forms = (word.lower(), word.title(), word.upper()) if word.isalpha() else ()
+    return [form for form in forms if form != word]
 
 
 def _lead(trigger: str) -> str:

@@ -44,7 +44,11 @@ def indices(text: str, source: ModelSource) -> list[int]:
 def budget(**caps: float | None) -> Budget:
     from ...agents.budget import Budget
 
-    return Budget(**{name: cap for name, cap in caps.items() if cap is not None})  # pyright: ignore[reportArgumentType]
+    given = {name: cap for name, cap in caps.items() if cap is not None}
+    try:
+        return Budget(**given)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def open_journal(path: Path | None, create: bool = False) -> Journal:

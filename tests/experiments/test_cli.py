@@ -219,6 +219,7 @@ def test_features_that_the_sae_does_not_have(opened, somewhere: Path):
         ("explain", 2, "--features"),
         ("explain -f 0 --seed -1", 2, "--seed"),
         ("explain -f 0 --max-probes x", 2, "--max-probes"),
+        ("explain -f 0 --max-seconds inf", 2, "The cap on seconds"),
         ("nonsense", 2, "nonsense"),
         ("features --draw 3 --features 1", 2, "either"),
         ("explain -f 0 --run a/b", 1, "cannot be a run's name"),
@@ -368,6 +369,14 @@ def test_results_and_the_rest_go_to_different_places():
     assert job.returncode == 0
     assert stderr == "", "no progress where nobody looks"
     assert [json.loads(line)["status"] for line in stdout.splitlines()] == ["concluded"] * 2
+
+
+def test_a_report_on_standard_output_is_alone_there(opened):
+    run("explain", "-f", "0", "--no-score")
+    stdout, stderr = start("report", "default", "-o", "/dev/stdout").communicate()
+    assert stdout.startswith("<!doctype html>")
+    assert stdout.rstrip().endswith("</html>")
+    assert stderr == "Wrote /dev/stdout.\n"
 
 
 def test_whoever_reads_may_stop_reading(opened):
