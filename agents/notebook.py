@@ -15,6 +15,8 @@ from .records import Hypothesis, Outcome, Probe, Verdict
 
 #: From this posterior a hypothesis tested on both sides is confirmed; below the second, refuted.
 CONFIRMED, REFUTED = 0.8, 0.5
+#: Probes that ask whether the place in the text matters: purpose → what they do to the trigger.
+POSITION_TESTS = {"bare": "alone", "moved to the start": "as the first word"}
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Notebook:
         agreed = {True: [0, 0], False: [0, 0]}
         for outcome in self.outcomes:
             probe = by_id[outcome.probe]
-            if probe.hypothesis == hypothesis.id:
+            if probe.hypothesis == hypothesis.id and probe.purpose not in POSITION_TESTS:
                 agreed[probe.fires][0] += outcome.agreed
                 agreed[probe.fires][1] += 1
         fires, silent = agreed[True], agreed[False]

@@ -73,10 +73,11 @@ class Verdict(Record):
     """What the outcomes say of a hypothesis; decided by code, never by a mind.
 
     fires_as_predicted and silent_as_predicted: (agreed, run) of the probes that should fire and of
-    those that should not. posterior: probability that a fresh probe agrees (mean of a Beta(1, 1)
-    prior with the counts, the lower of the two sides). status: "confirmed" from .8 with both sides
-    tested, "refuted" below .5, "untested" without any probe, else "open". replaced: a refined
-    hypothesis took its place.
+    those that should not; probes that only move the trigger are left out, since many features are
+    silent at the start of any text, whatever it says. posterior: probability that a fresh probe
+    agrees (mean of a Beta(1, 1) prior with the counts, the lower of the two sides). status:
+    "confirmed" from .8 with both sides tested, "refuted" below .5, "untested" without any probe,
+    else "open". replaced: a refined hypothesis took its place.
     """
 
     hypothesis: int

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...sae.evidence import FIRES_AT
 from ..loop import ProbeDesign, Proposal
-from ..notebook import Notebook
+from ..notebook import POSITION_TESTS, Notebook
 from ..records import Explanation, Hypothesis
 from .fitting import cost
 from .language import Clause, Rule
@@ -31,8 +31,6 @@ KINDS: dict[str, Language] = {
 }
 #: The most probes of each sort for one live hypothesis in one round.
 MOST = {"should fire": 8, "near miss": 8, "variant": 4}
-#: Turns that the budget is shared among, where more are allowed.
-TURNS = 4
 #: Drafts made for each probe taken, to choose those that tell hypotheses apart.
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
@@ -62,9 +60,9 @@ class RuleMind:
     async def design(self, notebook: Notebook) -> list[ProbeDesign]:
         """For each live hypothesis: texts that should fire, near misses, variants.
 
-        What is left of the budget is shared evenly among the turns and the hypotheses. Of several
-        drafts, those are taken first on which the live hypotheses disagree. A near miss comes with
-        the text it was made from, as its pair.
+        The hypotheses share half of what is left of the budget. Of several drafts, those are taken
+        first on which the live hypotheses disagree. A near miss comes with the text it was made
+        from, as its pair.
         """
         rules = {h.id: h.rule for h in notebook.live() if h.rule}
         room = _room(notebook, len(rules))
@@ -184,9 +182,11 @@ def _drafts(rule: Rule, notebook: Notebook) -> dict[str, list[Draft]]:
 
 
 def _room(notebook: Notebook, hypotheses: int) -> dict[str, int]:
-    """How many probes of each sort one of several hypotheses may have in this turn."""
-    turns = min(notebook.spending.left("rounds"), TURNS - 1) + 1
-    share = notebook.spending.left("probes") / turns / max(1, hypotheses)
+    """How many probes of each sort one of several hypotheses may have in this turn.
+
+    Together half of what is left: most features are done after two turns, some need all.
+    """
+    share = notebook.spending.left("probes") / 2 / max(1, hypotheses)
     part = min(1.0, share / sum(MOST.values()))
     return {sort: max(1, int(part * most)) for sort, most in MOST.items()}
 
@@ -259,7 +259,7 @@ def _notes(notebook: Notebook) -> list[str]:
             places.setdefault(probe.purpose, []).append(outcome.maximum)
     inside = places.get("should fire", [])
     notes = []
-    for purpose, words in (("bare", "alone"), ("moved to the start", "as the first word")):
+    for purpose, words in POSITION_TESTS.items():
         here = places.get(purpose, [])
         if len(here) >= 2 and inside and np.mean(inside) > 0:
             ratio = float(np.mean(here) / np.mean(inside))

@@ -75,6 +75,18 @@ def test_one_side_alone_confirms_nothing():
     assert conclusion.verdicts[0].status == "open"
 
 
+def test_moving_the_trigger_is_no_test_of_its_meaning():
+    designs = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
+    designs += [probe(f"Car {i} is a car.", False) for i in range(4)]
+    moved = [
+        ProbeDesign(hypothesis=0, purpose="bare", text=f"car{i}", fires=True) for i in range(9)
+    ]
+    conclusion, _ = run(Scripted(designs + moved))
+    assert len(conclusion.outcomes) == 17
+    assert conclusion.verdicts[0].status == "confirmed"
+    assert conclusion.verdicts[0].fires_as_predicted == (4, 4)
+
+
 def test_a_refined_hypothesis_gives_way_to_its_child():
     child = Proposal("words", "only small boats", parent=0)
     conclusion, _ = run(Scripted([probe("A boat.", True)], refinements=[[child]]))
