@@ -101,7 +101,7 @@ class Spending:
         replayed: the call is answered from a log, for nothing. Raises BudgetExhausted where a cap
         has no room for it, PriceError where money is capped and the call has no price.
         """
-        counted = [self] if replayed else list(self._chain())
+        counted: list[Spending] = [self] if replayed else list(self._chain())
         for one in counted:
             if one.budget.cost is not None and charge.cost is None:
                 raise PriceError(

@@ -67,7 +67,7 @@ def price_of(provider: str, model: str) -> Price | None:
 
 @functools.cache
 def _package_prices() -> _Prices:
-    with resources.as_file(resources.files(__package__) / "prices.yaml") as path:
+    with resources.as_file(resources.files(__name__.rpartition(".")[0]) / "prices.yaml") as path:
         return _read(path)
 
 

@@ -31,6 +31,7 @@ class ProviderClient:
         self.address = f"{wire.provider}:{model} at {wire.base_url}"
         self.price: Price | None = price_of(wire.provider, model)
         self._wire, self._patience = wire, patience
+        wire.package()  # takes a second: better now than while other calls wait
 
     def __repr__(self) -> str:
         return f"ProviderClient({self.address!r})"

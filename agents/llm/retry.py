@@ -20,8 +20,9 @@ class Patience:
     """How long a reply is waited for, in seconds.
 
     call: for one attempt. attempts: how many a call gets; attempts_paid: how many where the last
-    one may have been paid for. total: until when the last may begin. first, longest: the wait between two, which doubles, with some jitter; where the provider says
-    when to come back, that counts instead.
+    one may have been paid for. total: until when the last may begin. first, longest: the wait
+    between two, which doubles, with some jitter; where the provider says when to come back, that
+    counts instead.
     """
 
     call: float = 180.0
@@ -38,7 +39,9 @@ class Patience:
         """
         import tenacity
 
-        doubling = tenacity.wait_exponential_jitter(self.first, self.longest, jitter=self.first)
+        doubling = tenacity.wait_exponential(self.first, self.longest) + tenacity.wait_random(
+            0, self.first
+        )
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None

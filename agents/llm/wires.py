@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from ...sae.errors import UnknownName
@@ -21,49 +22,47 @@ from .keys import key_of, needed_key
 Finish = Literal["stop", "length", "refusal", "other"]
 
 
-class Wire(Protocol):
-    """One protocol, at one address, with one key."""
-
-    provider: str
-    base_url: str
-    key: str | None
-    #: How many calls are tried at once to begin with.
-    at_once: int
-    #: Parts of a request that the provider may not know: they are left out where it refuses them.
-    optional: tuple[str, ...]
-
-    def package(self) -> Any:
-        """The provider's package, imported."""
-        ...
-
-    def connect(self) -> Any:
-        """The package's asynchronous client, without retries of its own."""
-        ...
-
-    def arguments(self, request: Request, model: str, without: Collection[str]) -> dict[str, Any]:
-        """What to send. `without`: which of `optional` to leave out."""
-        ...
-
-    async def send(self, connection: Any, arguments: dict[str, Any], seconds: float) -> Any:
-        """Send it, once, for so many seconds; the package's errors are raised as they are."""
-        ...
-
-    def reply(self, answer: Any, request: Request) -> Reply:
-        """Read the answer; anything may be raised where it is not of the protocol."""
-        ...
-
-
 @dataclass(frozen=True)
-class OpenAIWire:
-    """Chat completions, as OpenAI and many other servers have them."""
+class Wire(ABC):
+    """One protocol, at one address, with one key. at_once: how many calls are tried to begin with.
+
+    optional: the parts of a request that a provider may not know; they are left out where it
+    refuses them.
+    """
 
     provider: str
     base_url: str
     key: str | None = field(repr=False)
     at_once: int = 32
-    #: OpenAI's own name for the cap; other servers know the old one.
-    cap: str = "max_completion_tokens"
-    optional: tuple[str, ...] = ("temperature", "seed", "response_format")
+    optional: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def package(self) -> Any:
+        """The provider's package, imported."""
+
+    @abstractmethod
+    def connect(self) -> Any:
+        """The package's asynchronous client, without retries of its own."""
+
+    @abstractmethod
+    def arguments(self, request: Request, model: str, without: Collection[str]) -> dict[str, Any]:
+        """What to send. `without`: which of `optional` to leave out."""
+
+    @abstractmethod
+    async def send(self, connection: Any, arguments: dict[str, Any], seconds: float) -> Any:
+        """Send it, once, for so many seconds; the package's errors are raised as they are."""
+
+    @abstractmethod
+    def reply(self, answer: Any, request: Request) -> Reply:
+        """Read the answer; anything may be raised where it is not of the protocol."""
+
+
+@dataclass(frozen=True)
+class OpenAIWire(Wire):
+    """OpenAI's chat completions."""
+
+    optional: ClassVar[tuple[str, ...]] = ("temperature", "seed", "response_format")
+    cap: ClassVar[str] = "max_completion_tokens"
 
     def package(self) -> Any:
         """See Wire."""
@@ -75,20 +74,7 @@ class OpenAIWire:
         """See Wire."""
         import openai
 
-        if self.provider == "openai":
-            return openai.AsyncOpenAI(api_key=self.key, base_url=self.base_url, max_retries=0)
-        # Nothing that the environment holds for OpenAI goes to another server.
-        headers: dict[str, Any] = {
-            "Authorization": f"Bearer {self.key}" if self.key else openai.Omit(),
-            "OpenAI-Organization": openai.Omit(),
-            "OpenAI-Project": openai.Omit(),
-        }
-        return openai.AsyncOpenAI(
-            api_key=self.key or "none",
-            base_url=self.base_url,
-            max_retries=0,
-            default_headers=headers,
-        )
+        return openai.AsyncOpenAI(api_key=self.key, base_url=self.base_url, max_retries=0)
 
     def arguments(self, request: Request, model: str, without: Collection[str]) -> dict[str, Any]:
         """See Wire."""
@@ -137,14 +123,42 @@ class OpenAIWire:
 
 
 @dataclass(frozen=True)
-class AnthropicWire:
+class CompatibleWire(OpenAIWire):
+    """The same at another server: it knows the cap by its old name, and gets nothing of OpenAI's."""
+
+    cap: ClassVar[str] = "max_tokens"
+
+    def connect(self) -> Any:
+        """See Wire."""
+        import openai
+
+        lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+        ambient = [line.partition(":")[0].strip() for line in lines if ":" in line]
+        headers: dict[str, Any] = dict.fromkeys(
+            [*ambient, "OpenAI-Organization", "OpenAI-Project"], openai.Omit()
+        )
+        return openai.AsyncOpenAI(
+            # Not None, which would be OpenAI's key; what is sent instead stands in `send`.
+            api_key=self.key or "none",
+            base_url=self.base_url,
+            max_retries=0,
+            default_headers=headers,
+        )
+
+    async def send(self, connection: Any, arguments: dict[str, Any], seconds: float) -> Any:
+        """See Wire."""
+        import openai
+
+        bearer = f"Bearer {self.key}" if self.key else openai.Omit()
+        headers = {"extra_headers": {"Authorization": bearer}}
+        return await super().send(connection, {**arguments, **headers}, seconds)
+
+
+@dataclass(frozen=True)
+class AnthropicWire(Wire):
     """Anthropic's messages. They take neither a temperature nor a seed."""
 
-    base_url: str
-    key: str | None = field(repr=False)
-    provider: str = "anthropic"
-    at_once: int = 32
-    optional: tuple[str, ...] = ("output_config",)
+    optional: ClassVar[tuple[str, ...]] = ("output_config",)
 
     def package(self) -> Any:
         """See Wire."""
@@ -206,7 +220,7 @@ class AnthropicWire:
 # -------------------------------------------------------------------- which there are
 
 
-def compatible(spec: str) -> tuple[OpenAIWire, str]:
+def compatible(spec: str) -> tuple[Wire, str]:
     """The wire and model of `http://HOST:PORT/v1#MODEL`. Raises UnknownName for another form."""
     url = urlsplit(spec)
     if not (url.hostname and url.fragment) or url.username or url.password or url.query:
@@ -215,17 +229,17 @@ def compatible(spec: str) -> tuple[OpenAIWire, str]:
         raise UnknownName("language model", name, ["http://HOST:PORT/v1#MODEL"])
     base_url = url._replace(fragment="").geturl()
     key = key_of("SAGESCOPE_API_KEY")
-    return OpenAIWire("http", base_url, key, at_once=8, cap="max_tokens"), url.fragment
+    return CompatibleWire("http", base_url, key, at_once=8), url.fragment
 
 
-def _openai() -> OpenAIWire:
+def _openai() -> Wire:
     base_url = os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
     return OpenAIWire("openai", base_url, needed_key("OPENAI_API_KEY"))
 
 
-def _anthropic() -> AnthropicWire:
+def _anthropic() -> Wire:
     base_url = os.environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
-    return AnthropicWire(base_url, needed_key("ANTHROPIC_API_KEY"))
+    return AnthropicWire("anthropic", base_url, needed_key("ANTHROPIC_API_KEY"))
 
 
 #: Providers by the name users type.
