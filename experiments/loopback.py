@@ -114,10 +114,15 @@ class LoopbackProvider:
     """
 
     def __init__(self, script: Script):
+        self.at_once = 0
+        self.reset(script)
+
+    def reset(self, script: Script) -> None:
+        """Forget all that was counted, and go on with another script."""
         self.script = script
         self.calls: list[Call] = []
         self.paid: Counter[str] = Counter()
-        self.at_once = self.most_at_once = 0
+        self.most_at_once = 0
         self._cached: set[tuple[Any, ...]] = set()
 
     def __enter__(self) -> Self:

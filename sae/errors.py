@@ -84,14 +84,20 @@ class PriceError(SagescopeError):
 class ProviderError(SagescopeError):
     """A language-model provider that did not serve a call.
 
-    retry_after: seconds after which the provider asks to be tried again, where it says so.
-    maybe_paid: whether the call may have been paid for all the same.
+    status: of HTTP, where it came to that. retry_after: seconds after which the provider asks to be
+    tried again, where it says so. maybe_paid: whether the call may have been paid for all the same.
     """
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, maybe_paid: bool = False
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        maybe_paid: bool = False,
     ) -> None:
         super().__init__(message)
+        self.status = status
         self.retry_after = retry_after
         self.maybe_paid = maybe_paid
 

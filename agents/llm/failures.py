@@ -42,24 +42,20 @@ def failure(error: Exception, address: str, seconds: float, key: str | None) -> 
 def _of_status(status: int, address: str, said: str, after: float | None) -> ProviderError:
     words = f" ({said})" if said else ""
     if status in (401, 403):
-        return KeyRefused(f"{address} does not accept the key{words}: check it.")
-    if status == 402 or (status == 429 and any(code in said for code in OUT_OF_CREDIT)):
-        return KeyRefused(f"{address} wants to be paid first{words}: see to the account's credit.")
-    if status in BUSY:
-        return ProviderBusy(
-            f"{address} is busy (status {status}){words}: try again later, or with fewer features "
-            f"at once.",
-            retry_after=after,
-        )
-    if status >= 500 or status in (408, 409):
-        return ProviderDown(
-            f"{address} failed (status {status}){words}: try again later.", retry_after=after
-        )
-    if status == 404:
-        return RequestRefused(f"{address} has no such model or path{words}: check both.")
-    return RequestRefused(
-        f"{address} refuses the request (status {status}){words}: change what it names."
-    )
+        kind, what = KeyRefused, f"does not accept the key{words}: check it."
+    elif status == 402 or (status == 429 and any(code in said for code in OUT_OF_CREDIT)):
+        kind, what = KeyRefused, f"wants to be paid first{words}: see to the account's credit."
+    elif status in BUSY:
+        kind = ProviderBusy
+        what = f"is busy (status {status}){words}: try again later, or with less at once."
+    elif status >= 500 or status in (408, 409):
+        kind, what = ProviderDown, f"failed (status {status}){words}: try again later."
+    elif status == 404:
+        kind, what = RequestRefused, f"has no such model or path{words}: check both."
+    else:
+        kind = RequestRefused
+        what = f"refuses the request (status {status}){words}: change what it names."
+    return kind(f"{address} {what}", status=status, retry_after=after)
 
 
 def quoted(body: Any, key: str | None) -> str:

@@ -22,13 +22,16 @@ from .wires import Wire
 
 T = TypeVar("T")
 
+#: Statuses of servers that do not know a part of a request.
+MENDABLE = (400, 422)
+
 
 class ProviderClient:
     """See Client."""
 
     def __init__(self, wire: Wire, model: str, patience: Patience):
         self.provider, self.model = wire.provider, model
-        self.address = f"{wire.provider}:{model} at {wire.base_url}"
+        self.address = f"{wire.provider}:{model} at {wire.place}"
         self.price: Price | None = price_of(wire.provider, model)
         self._wire, self._patience = wire, patience
         wire.package()  # takes a second: better now than while other calls wait
@@ -81,7 +84,7 @@ class ProviderClient:
             except RequestRefused as error:
                 first_refusal = first_refusal or error
                 left = [name for name in self._wire.optional if name in arguments]
-                if not left:
+                if not left or error.status not in MENDABLE:
                     raise first_refusal from None
                 named = [name for name in left if name in str(error)]
                 without.add((named or left)[-1])

@@ -40,7 +40,10 @@ async def ask(
     """
     request = Request(
         messages=tuple(messages),
-        reply_schema=ReplySchema(name=form.__name__, json_schema=form.model_json_schema()),
+        reply_schema=ReplySchema(
+            name=re.sub(r"[^A-Za-z0-9_-]", "_", form.__name__)[:64],
+            json_schema=form.model_json_schema(),
+        ),
         max_output_tokens=max_output_tokens,
         temperature=temperature,
         seed=seed,

@@ -6,7 +6,6 @@ Reply. Limits, retries, budgets and keys in messages are not its business (see `
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from abc import ABC, abstractmethod
@@ -35,6 +34,12 @@ class Wire(ABC):
     key: str | None = field(repr=False)
     at_once: int = 32
     optional: ClassVar[tuple[str, ...]]
+
+    @property
+    def place(self) -> str:
+        """The base URL without what may be secret in it."""
+        url = urlsplit(self.base_url)
+        return url._replace(netloc=url.netloc.rpartition("@")[2], query="").geturl()
 
     @abstractmethod
     def package(self) -> Any:
@@ -229,7 +234,7 @@ def compatible(spec: str) -> tuple[Wire, str]:
         raise UnknownName("language model", name, ["http://HOST:PORT/v1#MODEL"])
     base_url = url._replace(fragment="").geturl()
     key = key_of("SAGESCOPE_API_KEY")
-    return CompatibleWire("http", base_url, key, at_once=8), url.fragment
+    return CompatibleWire("http", base_url, key, at_once=16), url.fragment
 
 
 def _openai() -> Wire:
@@ -241,6 +246,9 @@ def _anthropic() -> Wire:
     base_url = os.environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
     return AnthropicWire("anthropic", base_url, needed_key("ANTHROPIC_API_KEY"))
 
+
+#: What schema modes refuse. A default means nothing where every property has to be there.
+UNKNOWN_TO_MODES = ("default", "minLength", "maxLength", "uniqueItems")
 
 #: Providers by the name users type.
 WIRES: dict[str, Callable[[], Wire]] = {"openai": _openai, "anthropic": _anthropic}
@@ -280,25 +288,25 @@ def described(schema: ReplySchema) -> str:
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema as the providers' schema modes want it: every property there, and no others."""
-    schema = copy.deepcopy(schema)
-    _make_strict(schema)
-    return schema
+    """A JSON schema as the providers' schema modes want it: every property there, and no others.
 
-
-def _make_strict(schema: Any) -> None:
-    if isinstance(schema, list):
-        for one in schema:
-            _make_strict(one)
-    elif isinstance(schema, dict):
-        if isinstance(properties := schema.get("properties"), dict):
-            schema["required"] = list(properties)
-            schema["additionalProperties"] = False
-            for one in properties.values():
-                one.pop("default", None)
-                if "$ref" in one:  # which suffers nothing beside it
-                    reference = one["$ref"]
-                    one.clear()
-                    one["$ref"] = reference
-        for value in schema.values():
-            _make_strict(value)
+    What they do not know is told in the description; whoever reads the reply still checks it.
+    """
+    form = {name: value for name, value in schema.items() if name not in UNKNOWN_TO_MODES}
+    untold = {name: schema[name] for name in UNKNOWN_TO_MODES[1:] if name in schema}
+    if untold:
+        told = ", ".join(f"{name} {value}" for name, value in untold.items())
+        form["description"] = f"{form.get('description', '')} ({told})".strip()
+    for name in ("properties", "$defs"):
+        if name in form:
+            form[name] = {key: strict(value) for key, value in form[name].items()}
+    for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if name in form:
+            form[name] = [strict(value) for value in form[name]]
+    if isinstance(form.get("items"), dict):
+        form["items"] = strict(form["items"])
+    if "properties" in form:
+        form.update(required=list(form["properties"]), additionalProperties=False)
+    if "$ref" in form and len(form) > 1 and "$defs" not in form:
+        form["anyOf"] = [{"$ref": form.pop("$ref")}]  # which suffers nothing beside it
+    return form

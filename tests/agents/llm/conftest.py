@@ -1,13 +1,17 @@
 """A scripted provider on loopback, and clients of it over each of the three wires."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from sagescope.agents.llm.client import Client, open_client
 from sagescope.agents.llm.retry import Patience
 from sagescope.experiments.loopback import LoopbackProvider, Script
+
+# calling.py is also run by itself, in a process that tests kill.
+sys.path.insert(0, str(Path(__file__).parent))
 
 KEY = "sk-planted-0123456789"
 HASTE = Patience(call=0.5, attempts=3, total=20, first=0.001, longest=0.002)
@@ -22,18 +26,26 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path) -> str:
     return KEY
 
 
+@pytest.fixture(scope="session")
+def provider() -> Iterator[LoopbackProvider]:
+    """The one server of all tests."""
+    with LoopbackProvider(lambda call: "") as server:
+        yield server
+
+
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], LoopbackProvider]]:
-    """Start a scripted provider; both official packages are sent to the latest one."""
-    with ExitStack() as stack:
+def serve(
+    provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Script], LoopbackProvider]:
+    """A provider with a script, which both official packages are sent to."""
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/v1")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.url)
 
-        def start(script: Script) -> LoopbackProvider:
-            server = stack.enter_context(LoopbackProvider(script))
-            monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
-            monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
-            return server
+    def start(script: Script) -> LoopbackProvider:
+        provider.reset(script)
+        return provider
 
-        yield start
+    return start
 
 
 @pytest.fixture(params=["openai", "anthropic", "http"])

@@ -30,6 +30,13 @@ def test_the_address_names_provider_model_and_place():
     assert open_client("http://127.0.0.1:8000/v1#org/model:tag").address == there
 
 
+def test_the_address_holds_no_password(monkeypatch, keys):
+    monkeypatch.setenv("OPENAI_BASE_URL", f"https://me:{keys}@gate.example/v1?key={keys}")
+    client = open_client("openai:gpt-4o")
+    assert client.address == "openai:gpt-4o at https://gate.example/v1"
+    assert keys not in repr(client)
+
+
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 def test_a_provider_needs_its_key(provider, monkeypatch):
     name = f"{provider.upper()}_API_KEY"

@@ -58,9 +58,7 @@ async def test_another_server_gets_nothing_that_is_openais(serve, monkeypatch, k
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
-async def test_a_key_that_the_server_repeats_is_blacked_out(
-    serve, connect, keys, caplog, status
-):
+async def test_a_key_that_the_server_repeats_is_blacked_out(serve, connect, keys, caplog, status):
     said = f"\x1b[31mIncorrect key provided: {keys} (Bearer {keys}) " + "x" * 500
     client = connect(serve(lambda call: Failure(status, said, code=keys)))
     with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError) as caught:

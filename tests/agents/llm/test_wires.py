@@ -1,19 +1,18 @@
 """What goes over the wire, as the server sees it."""
 
-import pytest
-
 from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.llm.client import Message, ReplySchema, Request, open_client
 from sagescope.agents.llm.wires import strict
-from sagescope.experiments.loopback import Failure
+from sagescope.experiments.loopback import Failure, Raw
 
+TEXT = {"type": "string", "minLength": 1}
 LABELS = {
     "type": "object",
     "properties": {
         "labels": {"type": "array", "items": {"$ref": "#/$defs/Label"}, "default": []},
         "best": {"$ref": "#/$defs/Label", "description": "the best", "default": None},
     },
-    "$defs": {"Label": {"type": "object", "properties": {"text": {"type": "string"}}}},
+    "$defs": {"Label": {"type": "object", "properties": {"text": TEXT}}},
 }
 
 
@@ -55,8 +54,6 @@ async def test_anthropic_keeps_what_is_marked_as_stable(serve):
 
 async def test_usage_that_the_server_does_not_tell_is_reckoned(serve):
     body = '{"choices": [{"message": {"content": "some text"}, "finish_reason": "stop"}], '
-    from sagescope.experiments.loopback import Raw
-
     server = serve(lambda call: Raw(body + '"id": "x", "created": 0, "model": "m"}'))
     reply = await open_client(f"{server.url}/v1#m").complete(request())
     assert reply.usage.estimated
@@ -76,9 +73,16 @@ def test_a_strict_schema_asks_for_every_property_and_leaves_the_given_one_alone(
     before = repr(LABELS)
     form = strict(LABELS)
     assert form["required"] == ["labels", "best"]
-    assert form["properties"]["best"] == {"$ref": "#/$defs/Label"}
-    assert "default" not in form["properties"]["labels"]
+    assert form["properties"]["best"] == {
+        "anyOf": [{"$ref": "#/$defs/Label"}],
+        "description": "the best",
+    }
+    assert form["properties"]["labels"] == {"type": "array", "items": {"$ref": "#/$defs/Label"}}
     assert form["$defs"]["Label"]["required"] == ["text"]
+    assert form["$defs"]["Label"]["properties"]["text"] == {
+        "type": "string",
+        "description": "(minLength 1)",
+    }
     assert repr(LABELS) == before
 
 
@@ -123,11 +127,3 @@ async def test_calls_are_counted_and_priced(serve, connect):
     assert (spending.calls, spending.tokens) == (1, 11)
     assert bool(spending.cost) != bool(spending.unpriced)
     assert spending.unpriced == (client.provider == "http")
-
-
-@pytest.mark.parametrize("times", [2])
-async def test_clients_of_one_provider_share_its_connections(serve, connect, times):
-    server = serve(lambda call: "yes")
-    for _ in range(times):
-        await connect(server).complete(request())
-    assert len(server.calls) == times
