@@ -22,7 +22,8 @@ class Notebook:
     """What is known of one feature so far.
 
     source, feature: what is explained. split: the `explain` split, the only corpus text a mind
-    sees. Minds read it; the loop alone writes to it.
+    sees. refined, dropped: hypotheses that a child replaced, or that a person gave up. Minds read it;
+    the loop alone writes to it.
     """
 
     source: FeatureSource
@@ -35,6 +36,7 @@ class Notebook:
     probes: list[Probe] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     refined: set[int] = field(default_factory=set)
+    dropped: set[int] = field(default_factory=set)
     round: int = 0
 
     def verdict(self, hypothesis: Hypothesis) -> Verdict:
@@ -48,7 +50,9 @@ class Notebook:
                 agreed[probe.fires][1] += 1
         fires, silent = agreed[True], agreed[False]
         posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
-        if hypothesis.id in self.refined:
+        if hypothesis.id in self.dropped:
+            status = "dropped"
+        elif hypothesis.id in self.refined:
             status = "refined"
         elif posterior >= CONFIRMED and fires[1] and silent[1]:
             status = "confirmed"

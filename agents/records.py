@@ -72,11 +72,12 @@ class Verdict(Record):
     fires_as_predicted and silent_as_predicted: (agreed, run) of the probes that should fire and of
     those that should not. posterior: probability that a fresh probe agrees (mean of a Beta(1, 1)
     prior with the counts, the lower of the two sides). status: "confirmed" from .8 with both sides
-    tested, "refuted" below .5, else "open"; "refined" when a child took its place.
+    tested, "refuted" below .5, else "open"; "refined" when a child took its place, "dropped" when a
+    person gave it up.
     """
 
     hypothesis: int
-    status: Literal["open", "confirmed", "refuted", "refined"]
+    status: Literal["open", "confirmed", "refuted", "refined", "dropped"]
     fires_as_predicted: tuple[int, int]
     silent_as_predicted: tuple[int, int]
     posterior: float

@@ -36,7 +36,13 @@ from .visible import visible
 PIPED_WIDTH = 140
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 16, 8
-STATUS_STYLES = {"confirmed": "green", "refuted": "red", "refined": "dim", "open": "yellow"}
+STATUS_STYLES = {
+    "confirmed": "green",
+    "refuted": "red",
+    "refined": "dim",
+    "dropped": "dim",
+    "open": "yellow",
+}
 
 
 def console() -> Console:
