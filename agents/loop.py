@@ -136,16 +136,19 @@ class Investigation:
 
         Raises BudgetExhausted where not all were affordable, after the others.
         """
-        left = self.notebook.spending.left("probes")
-        affordable = designs if left >= len(designs) else designs[: int(left)]
-        outcomes = await self.measure(self.predict(affordable))
-        if len(affordable) < len(designs):
+        probes = self.predict(designs)
+        outcomes = await self.measure(probes)
+        if len(probes) < len(designs):
             cap = self.notebook.spending.budget.probes
             raise BudgetExhausted(f"The budget of {cap} probes is spent.")
         return outcomes
 
     def predict(self, designs: Sequence[ProbeDesign]) -> list[Probe]:
-        """Number probes and write them down with their predictions, before any of them runs."""
+        """Number probes and write them down with their predictions, before any of them runs.
+
+        Returns fewer than asked for where not all are affordable.
+        """
+        left = self.notebook.spending.left("probes")
         first = len(self.notebook.probes)
         probes = [
             Probe(
@@ -158,6 +161,7 @@ class Investigation:
                 pair=None if design.pair is None else first + design.pair,
             )
             for place, design in enumerate(designs)
+            if place < left
         ]
         self.notebook.spending.spend("probes", len(probes))
         self.notebook.probes.extend(probes)

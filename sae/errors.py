@@ -12,7 +12,8 @@ SagescopeError
 ├── TextError              a text that cannot be run (empty, too long, not text)
 ├── BudgetExhausted        a hard cap was reached; what was spent is in the message
 ├── RuleError              a rule that does not parse or asks for what no token can satisfy
-└── JournalError           a journal that is damaged, of another version, or in use
+├── JournalError           a journal that is damaged, of another version, or in use
+└── SessionError           what a session cannot do as it stands
 
 Each message says what is wrong and what to do next.
 """
@@ -76,6 +77,10 @@ class RuleError(SagescopeError):
 
 class JournalError(SagescopeError):
     """A journal that is damaged, of another version, or in use."""
+
+
+class SessionError(SagescopeError):
+    """What a session cannot do as it stands."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 6) -> str:
