@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .jobs import explain
     from .journal import Journal
-    from .live import Session
     from .results import Result
-    from .session import AsyncSession
+    from .sessions.live import Session
+    from .sessions.session import AsyncSession
 
 #: Public name → the module that holds it. They are loaded when first asked for, because what they
 #: need takes longer to import than `sagescope --help` may take.
 _HOMES = {
-    "AsyncSession": "session",
+    "AsyncSession": "sessions.session",
     "Journal": "journal",
     "Result": "results",
-    "Session": "live",
+    "Session": "sessions.live",
     "explain": "jobs",
 }
 

@@ -15,7 +15,7 @@ a time; any number may read it meanwhile.
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
 
-    of sessions only (`sagescope.experiments.session`):
+    of sessions only (`sagescope.experiments.sessions`):
     step         yes      {"verb", "by"}: what follows belongs to it, up to the next step
     undone       yes      {"since": number of a step's event}: what happened since then is void
     dropped      yes      {"hypothesis"}: a person gave it up

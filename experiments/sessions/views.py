@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..agents.records import Explanation, Hypothesis, Record, Verdict
-from ..sae.evidence import Exemplar
-from ..sae.tokens import TokenActivations
-from .results import Cost, Result
-from .scoring import Score
-from .transcript import Trial
+from ...agents.records import Explanation, Hypothesis, Record, Verdict
+from ...sae.evidence import Exemplar
+from ...sae.tokens import TokenActivations
+from ..results import Cost, Result
+from ..scoring import Score
+from ..transcript import Trial
 
 #: Tokens of a context that are shown before and after its peak.
 BEFORE, AFTER = 24, 12
@@ -77,6 +77,16 @@ class Reading(Record):
             peak=peak,
             fired=scale.fires(maximum),
         )
+
+    def trimmed(self) -> Reading:
+        """A long context cut down to what stands around its peak."""
+        first, end = max(0, self.peak - BEFORE), self.peak + AFTER + 1
+        cut = {
+            "tokens": self.tokens[first:end],
+            "activations": self.activations[first:end],
+            "peak": self.peak - first,
+        }
+        return self.model_copy(update=cut)
 
 
 class Readings(View):
@@ -229,13 +239,11 @@ def html_of(*views: View) -> str:
 
 def around_peak(reading: Reading) -> Sequence[tuple[str, float]]:
     """The tokens that are shown of a reading, each with its activation."""
-    pairs = list(zip(reading.tokens, reading.activations, strict=True))
-    if reading.kind == "typed":
-        return pairs
-    first, last = max(0, reading.peak - BEFORE), reading.peak + AFTER + 1
-    before = [("… ", 0.0)] if first else []
-    after = [(" …", 0.0)] if last < len(pairs) else []
-    return [*before, *pairs[first:last], *after]
+    cut = reading if reading.kind == "typed" else reading.trimmed()
+    pairs = list(zip(cut.tokens, cut.activations, strict=True))
+    before = [("… ", 0.0)] if cut.peak < reading.peak else []
+    after = [(" …", 0.0)] if len(reading.tokens) - reading.peak > len(pairs) - cut.peak else []
+    return [*before, *pairs, *after]
 
 
 @cache
@@ -243,7 +251,7 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from .visible import visible
+    from ..visible import visible
 
     def shown(value: Any) -> Any:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -256,5 +264,5 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.globals.update(around_peak=around_peak, zip=zip)
-    source = Path(__file__).parent / "templates" / "view.html.j2"
+    source = Path(__file__).parents[1] / "templates" / "view.html.j2"
     return environment.from_string(source.read_text(encoding="utf-8"))

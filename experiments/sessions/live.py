@@ -19,11 +19,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from ..agents.budget import Budget
-from ..agents.loop import Reasoner
-from ..agents.rules.language import Rule
-from ..sae.source import FeatureSource
-from .journal import Journal
+from ...agents.budget import Budget
+from ...agents.loop import Reasoner
+from ...agents.rules.language import Rule
+from ...sae.source import FeatureSource
+from ..journal import Journal
 from .session import AsyncSession, Kind
 from .views import (
     Accepted,

@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..agents.rules.language import Rule
-from ..sae.errors import RuleError
+from ...agents.rules.language import Rule
+from ...sae.errors import RuleError
 
 _CLAUSE = re.compile(r"\s*(\w+)\s*:\s*(.*?)\s*(?:@\s*(\d*\.?\d+)\s*)?", re.DOTALL)
 

@@ -11,23 +11,28 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..agents.budget import Budget, Spending
-from ..agents.explainers import mind_called
-from ..agents.loop import Investigation, Reasoner
-from ..agents.records import Hypothesis, Outcome, Probe
-from ..sae.errors import FeatureError, SessionError
-from ..sae.source import FeatureSource
-from .facts import exemplars_of, facts_of, versions
-from .jobs import Job
-from .journal import Event, Journal, Run, default_path
+from ...agents.budget import Budget, Spending
+from ...agents.explainers import mind_called
+from ...agents.loop import Investigation, Reasoner
+from ...agents.records import Hypothesis, Outcome, Probe
+from ...sae.errors import SessionError
+from ...sae.source import FeatureSource
+from ..facts import exemplars_of, facts_of, versions
+from ..jobs import Job
+from ..journal import Event, Journal, Run, default_path
 
 #: A session is ended by who sits in it, not by a number of probes or rounds.
 UNCAPPED = Budget(probes=None, rounds=None)
-#: What is counted of a mind's turn, beside its seconds.
-COUNTED = ("calls", "tokens", "rounds")
+#: What is counted of a mind's turn, beside its seconds: all of `Spending` but the texts run.
+COUNTED = tuple(
+    one.name
+    for one in fields(Spending)
+    if isinstance(one.default, int | float) and one.name != "probes"
+)
 
 
 @contextlib.contextmanager
@@ -42,7 +47,7 @@ def begin(
 ) -> Iterator[tuple[Run, Reasoner]]:
     """A run for sessions, and the mind that helps in it.
 
-    Arguments and errors: see `sagescope.experiments.session.AsyncSession.open`.
+    Arguments and errors: see `sagescope.experiments.sessions.session.AsyncSession.open`.
     """
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
@@ -50,8 +55,8 @@ def begin(
             journal = stack.enter_context(Journal.open(Path(path) if path else None))
         name = run or "session"
         there = next((one.config for one in journal.runs() if one.name == name), {})
-        mind = there.get("mind", "rules") if mind is None else mind
-        thinker = mind_called(mind) if isinstance(mind, str) else mind
+        wanted = there.get("mind", "rules") if mind is None else mind
+        thinker = mind_called(wanted) if isinstance(wanted, str) else wanted
         if budget is None:
             budget = Budget(**there["budget"]) if "budget" in there else UNCAPPED
         seed = there.get("seed", 0) if seed is None else seed
@@ -77,8 +82,7 @@ class Ledger:
     def _open(self) -> dict[str, Any]:
         """Write down that a session begins, and what it builds on."""
         run, feature = self.run, self.feature
-        if feature not in self.source.evidence.features:
-            raise FeatureError(f"The evidence does not cover feature {feature}: collect it first.")
+        self.source.cover([feature])
         known = run.events(feature, ["facts"])
         facts = known[-1].payload if known else facts_of(self.source, feature)
         events: list[tuple[str, Any, int | None]] = [
@@ -165,7 +169,7 @@ class Ledger:
         events = self.run.events(self.feature, ["outcome", "looked", "spent"])
         turns = [event.payload for event in events if event.kind == "spent"]
         for name in COUNTED:
-            setattr(spending, name, sum(turn[name] for turn in turns))
+            setattr(spending, name, sum(turn.get(name, 0) for turn in turns))
         looked = sum(len(event.payload["texts"]) for event in events if event.kind == "looked")
         ran = sum(event.kind == "outcome" for event in events)
         spending.probes = looked + ran + len(_waiting(loop))

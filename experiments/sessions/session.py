@@ -7,7 +7,7 @@
         await session.run_probes()
         await session.accept(hypothesis=0)
 
-`sagescope.experiments.live.Session` has the same verbs for plain Python, in notebooks too.
+`sagescope.experiments.sessions.live.Session` has the same verbs for plain Python, in notebooks too.
 
 Every change is an event of the run's journal at the moment it happens, and what a session knows is
 nothing but those events, folded. So it may be killed anywhere and opened again, and `undo` is one
@@ -22,21 +22,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from ..agents.budget import Budget
-from ..agents.loop import Investigation, ProbeDesign, Proposal, Reasoner
-from ..agents.notebook import Notebook
-from ..agents.records import Explanation, Hypothesis, Probe, short
-from ..agents.rules.language import Rule
-from ..agents.rules.mind import coverage
-from ..agents.rules.render import describe, labels
-from ..sae.errors import BudgetExhausted, SessionError
-from ..sae.source import FeatureSource, check_feature
-from .jobs import RecordedSource, score_feature
-from .journal import Journal, Run
+from ...agents.budget import Budget
+from ...agents.loop import Investigation, ProbeDesign, Proposal, Reasoner
+from ...agents.notebook import Notebook
+from ...agents.records import Explanation, Hypothesis, Probe, short
+from ...agents.rules.language import Rule
+from ...agents.rules.mind import coverage
+from ...agents.rules.render import describe, labels
+from ...sae.errors import BudgetExhausted, SessionError
+from ...sae.source import FeatureSource
+from ..jobs import RecordedSource, score_feature
+from ..journal import Journal, Run
+from ..results import result_of
+from ..transcript import Trial
 from .ledger import Ledger, begin
-from .results import result_of
 from .rule_text import as_rule
-from .transcript import Trial
 from .views import (
     Accepted,
     Comparison,
@@ -76,7 +76,6 @@ class AsyncSession:
         *,
         who: str = "human",
     ):
-        check_feature(feature, source.n_features)
         self.feature, self.mind, self.who = feature, mind, who
         self._unrecorded, self.source = source, RecordedSource(source, run)
         self._ledger = Ledger(self.source, feature, run, mind, who)
