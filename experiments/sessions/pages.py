@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
+from itertools import groupby
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -49,15 +50,23 @@ class Shaded:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         plain = console.no_color or console.color_system is None
-        line = self.lead.copy()
+        yield self.lead.copy().append_text(self._marked() if plain else self._coloured())
+
+    def _coloured(self) -> Text:
+        line = Text()
         for token, value in self.pairs:
-            fires, shown = self.scale.fires(value), visible(token)
-            if plain and fires:
-                word = shown.lstrip(" ")
-                line.append(f"{shown[: len(shown) - len(word)]}«{word}»")
-            else:
-                line.append(shown, _style(self.scale.shade(value), fires))
-        yield line
+            line.append(
+                visible(token), _style(self.scale.shade(value), fires=self.scale.fires(value))
+            )
+        return line
+
+    def _marked(self) -> Text:
+        line = Text()
+        for fires, group in groupby(self.pairs, lambda pair: self.scale.fires(pair[1])):
+            shown = "".join(visible(token) for token, _ in group)
+            words = shown.lstrip(" ")
+            line.append(f"{shown[: len(shown) - len(words)]}«{words}»" if fires else shown)
+        return line
 
 
 def _style(shade: float, fires: bool) -> str:
