@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,13 @@ from .rules.mind import RuleMind
 
 #: Minds by the name users type.
 MINDS: dict[str, Callable[[], Reasoner]] = {"rules": RuleMind}
+
+
+def mind_called(name: str, minds: Mapping[str, Callable[[], Reasoner]] = MINDS) -> Reasoner:
+    """A new mind by the name users type. Raises UnknownName."""
+    if name not in minds:
+        raise UnknownName("mind", name, minds)
+    return minds[name]()
 
 
 class Explainer(Protocol):
@@ -55,11 +62,8 @@ class Sage:
         record: Recorder,
     ) -> Conclusion:
         """Run the loop. See Explainer."""
-        if mind not in self.minds:
-            raise UnknownName("mind", mind, self.minds)
-        return await run_loop(
-            source, feature, self.minds[mind](), budget=budget, seed=seed, record=record
-        )
+        thinker = mind_called(mind, self.minds)
+        return await run_loop(source, feature, thinker, budget=budget, seed=seed, record=record)
 
 
 EXPLAINERS: dict[str, Explainer] = {"sage": Sage()}

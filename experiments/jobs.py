@@ -26,10 +26,10 @@ from ..agents.budget import Budget
 from ..agents.explainers import EXPLAINERS, MINDS
 from ..agents.records import Conclusion, Explanation, Record
 from ..sae.errors import JournalError, UnknownName
-from ..sae.evidence import Evidence, Exemplar
-from ..sae.lookup import lookup_pearson, stratum_of
+from ..sae.evidence import Evidence
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
+from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
 from .results import Result, results_of, standing_events
@@ -37,10 +37,8 @@ from .scoring import Simulator, Target, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
-#: Exemplars that go into the journal for its readers: from the top, and spread over the quantiles.
-SHOWN_TOP, SHOWN_SPREAD = 6, 6
-#: Packages whose versions may change a number.
-PACKAGES = ("sagescope", "torch", "transformers", "transformer-lens", "sae-lens", "numpy")
+#: Why an explanation has no scores that is in words alone.
+NO_RULE = "it is in words alone, and nothing here predicts activations from words: give it a rule"
 
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
@@ -120,11 +118,16 @@ def explain(
 async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = None) -> None:
     """Bring every feature of the job to its end, and write all of it into `run`."""
     await asyncio.to_thread(source.cover, job.features)
-    run.write("session", {"features": list(job.features), "versions": _versions()})
+    run.write("session", {"features": list(job.features), "versions": versions()})
     worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
     await worker.all("Explaining", worker.explain)
     if job.score:
         await worker.all("Scoring", worker.score)
+
+
+async def score_feature(source: FeatureSource, run: Run, feature: int, seed: int) -> None:
+    """Score what a run concluded of one feature, beside its controls, as a job does."""
+    await _Worker(Job([feature], seed=seed), source, run, lambda *_: None).score(feature)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -195,8 +198,8 @@ class _Worker:
         conclusion, error = None, None
         try:
             if "facts" not in standing:
-                standing["facts"] = await asyncio.to_thread(_facts, self.source, feature)
-                exemplars = await asyncio.to_thread(_exemplars, self.source, feature)
+                standing["facts"] = await asyncio.to_thread(facts_of, self.source, feature)
+                exemplars = await asyncio.to_thread(exemplars_of, self.source, feature)
                 self.run.write_all(
                     [("facts", standing["facts"], feature), ("exemplars", exemplars, feature)]
                 )
@@ -262,7 +265,8 @@ class _Worker:
         for name, simulator in subjects.items():
             again = self.job.retry_failed and "why" in standing.get(name, {})
             if name not in standing or again:
-                marks = await self._marks(target, simulator)
+                blind = name == "explanation" and not _can_predict(standing)
+                marks = {"why": NO_RULE} if blind else await self._marks(target, simulator)
                 self._scored(feature, name, {**about.get(name, {}), **marks})
 
     async def _marks(self, target: Target, simulator: Simulator) -> dict[str, Any]:
@@ -283,9 +287,9 @@ class _Worker:
         """The feature whose explanation is this one's random control.
 
         The run's features stand in a circle, in an order drawn by the seed; each gets the next
-        one that has an explanation. So nobody gets its own, and timing changes nothing.
+        one that has an explanation to predict with. So nobody gets its own, and timing changes nothing.
         """
-        able = (one for one, standing in self.standing.items() if _has_explanation(standing))
+        able = (one for one, standing in self.standing.items() if _can_predict(standing))
         others = {self._place(one): one for one in able if one != feature}
         here = self._place(feature)
         nearest = min(others, key=lambda place: (place < here, place), default=None)
@@ -326,7 +330,7 @@ class RecordedSource:
         if new:
             found = dict(zip(new, await self._source.activations(feature, new), strict=True))
             self._run.write_all(
-                ("measured", {"text": text, **_activations(one)}, feature)
+                ("measured", {"text": text, **plain_activations(one)}, feature)
                 for text, one in found.items()
             )
             known.update(found)
@@ -362,51 +366,14 @@ def _has_explanation(standing: dict[str, Any]) -> bool:
     return concluded is not None and concluded["conclusion"]["status"] != "failed"
 
 
+def _can_predict(standing: dict[str, Any]) -> bool:
+    return _has_explanation(standing) and _explanation(standing).rule is not None
+
+
 def _explanation(standing: dict[str, Any]) -> Explanation:
     return Explanation.model_validate(standing["concluded"]["conclusion"]["explanation"])
-
-
-def _activations(one: TokenActivations | Exemplar) -> dict[str, Any]:
-    # A float32 is a float64, whose shortest decimal form JSON keeps: reading it back is exact.
-    values = np.asarray(one.activations, np.float32).tolist()
-    return {"tokens": list(one.tokens), "activations": values}
 
 
 def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:
     values = np.array(payload["activations"], np.float32)
     return payload["text"], TokenActivations(tuple(payload["tokens"]), values)
-
-
-def _facts(source: FeatureSource, feature: int) -> dict[str, Any]:
-    """The payload of a "facts" event: stratum and statistics on the `explain` split.
-
-    lookup_pearson: how well a table "token → its mean activation"
-    predicts the feature, which decides the stratum.
-    """
-    split = source.evidence.reader("explainer").split("explain")
-    pearson = lookup_pearson(split, feature)
-    stats = split.stats(feature)
-    return {
-        "stratum": stratum_of(pearson),
-        "lookup_pearson": pearson,
-        "stats": {**asdict(stats), "fires_at": stats.fires_at},
-    }
-
-
-def _exemplars(source: FeatureSource, feature: int) -> dict[str, Any]:
-    """The payload of an "exemplars" event: contexts of the `explain` split to look at."""
-    split = source.evidence.reader("explainer").split("explain")
-    spread = split.spread(feature, SHOWN_SPREAD) if split.stats(feature).fired else []
-    shown = {"top": split.top(feature, SHOWN_TOP), "spread": spread}
-    return {
-        name: [{**_activations(one), "peak": one.peak} for one in exemplars]
-        for name, exemplars in shown.items()
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

@@ -17,7 +17,7 @@ from ..agents import records
 from ..sae.errors import JournalError, RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
-from .journal import Event, Run
+from .journal import Event, Run, in_force
 from .scoring import CONTROL_NAMES, Score
 
 #: The scores that every result names. Others may stand beside them.
@@ -129,23 +129,25 @@ def result_of(run: Run, feature: int, source: FeatureSource | None = None) -> Re
 def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str, Any]]:
     """Feature → what counts of its events: "facts", "conclusion" (the event), each scored "of".
 
-    A new attempt voids what earlier ones concluded and scored.
+    A new attempt voids what earlier ones concluded and scored, a new conclusion the scores of the
+    one before.
     """
     standing: dict[int, dict[str, Any]] = {}
-    for event in run.events(feature, ["facts", "started", "concluded", "scored"]):
+    kinds = ["facts", "started", "concluded", "scored", "undone"]
+    for event in in_force(run.events(feature, kinds)):
         if event.feature is not None:
             _count(standing.setdefault(event.feature, {}), event)
     return standing
 
 
 def _count(standing: dict[str, Any], event: Event) -> None:
-    if event.kind == "started":
+    if event.kind in ("started", "concluded"):
         facts = standing.get("facts")
         standing.clear()
         standing.update({"facts": facts} if facts else {})
-    elif event.kind == "scored":
+    if event.kind == "scored":
         standing[event.payload["of"]] = event.payload
-    else:
+    elif event.kind != "started":
         standing[event.kind] = event.payload
 
 
@@ -174,8 +176,8 @@ def _result(
                 probes=int(spent.get("probes", 0)),
                 seconds=round(concluded["seconds"], 3),
             ),
-            explainer=config["explainer"],
-            mind=config["mind"],
+            explainer=concluded.get("explainer", config["explainer"]),
+            mind=concluded.get("mind", config["mind"]),
             run=run.name,
             seed=config["seed"],
             error=conclusion.get("error"),

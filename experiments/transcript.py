@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..agents.records import Hypothesis, Outcome, Probe, Verdict
+from ..agents.records import Hypothesis, Outcome, Probe, Record, Verdict
 from ..sae.errors import FeatureError
 from .journal import Event, Run
 from .results import Result, result_of
 from .scoring import Item
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A probe, and what it measured (None where the attempt was broken off before)."""
+class Trial(Record):
+    """A probe, and what it measured (None where that was not done, or broken off before)."""
 
     probe: Probe
-    outcome: Outcome | None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,9 @@ def transcript_of(run: Run, feature: int) -> Transcript:
         facts=_last(run.events(feature, ["facts"]), "facts"),
         exemplars=_last(run.events(feature, ["exemplars"]), "exemplars") or {},
         hypotheses=tuple(_read(events, "hypothesis", Hypothesis)),
-        trials=tuple(Trial(p, outcomes.get(p.id)) for p in _read(events, "probe", Probe)),
+        trials=tuple(
+            Trial(probe=one, outcome=outcomes.get(one.id)) for one in _read(events, "probe", Probe)
+        ),
         verdicts=verdicts,
         notes=tuple(event.payload for event in events if event.kind == "note"),
         items=tuple(Item.model_validate(item) for item in items),

@@ -19,7 +19,8 @@ SagescopeError
 │   └── ProviderDown       unreachable, broken off, or never done (retried likewise)
 ├── ReplyError             a reply that is no answer: refused, empty, cut or of the wrong form
 ├── RuleError              a rule that does not parse or asks for what no token can satisfy
-└── JournalError           a journal that is damaged, of another version, or in use
+├── JournalError           a journal that is damaged, of another version, or in use
+└── SessionError           what a session cannot do as it stands
 
 Each message says what is wrong and what to do next.
 """
@@ -136,6 +137,10 @@ class RuleError(SagescopeError):
 
 class JournalError(SagescopeError):
     """A journal that is damaged, of another version, or in use."""
+
+
+class SessionError(SagescopeError):
+    """What a session cannot do as it stands."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 6) -> str:
