@@ -36,7 +36,8 @@ def _child(tokens: int, sae_name: str) -> float:
 def _collect(tokens: int, sae_name: str) -> float:
     from sagescope.sae.collect import collect
     from sagescope.sae.corpus import load_corpus
-    from sagescope.sae.encoder import LatentReader, load_sae
+    from sagescope.sae.encoder import LatentReader
+    from sagescope.sae.loading import load_sae
     from sagescope.sae.subject import SubjectModel
 
     reader = LatentReader(SubjectModel.load(SUBJECT), load_sae(sae_name))
@@ -57,7 +58,7 @@ if __name__ == "__main__":
         numbers = [int(word.replace("_", "")) for word in words if word[0].isdigit()]
         names = [word for word in words if not word[0].isdigit()]
         if not names:
-            from sagescope.sae.encoder import pretrained_names
+            from sagescope.sae.loading import pretrained_names
 
             names = pretrained_names()
         figures = main(numbers or [250_000, 2_000_000], names[0])

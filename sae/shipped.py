@@ -42,7 +42,7 @@ class Shipped:
     @classmethod
     def find(cls, name: str) -> Shipped | None:
         """The shipped evidence of an evidence key's name, if an SAE that comes with us has it."""
-        from .encoder import PRETRAINED
+        from .loading import PRETRAINED
 
         for path in PRETRAINED.glob(f"*/evidence/{name}/{store.MANIFEST}"):
             about = json.loads(path.read_text())

@@ -17,8 +17,9 @@ import tiny
 from sagescope.sae import collect as module
 from sagescope.sae.collect import collect, evidence_folder, evidence_key
 from sagescope.sae.corpus import corpus_of
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError, EvidenceError, FeatureError
+from sagescope.sae.loading import load_sae
 from sagescope.sae.splits import SHARES, Splitter
 from sagescope.sae.store import open_evidence, read_manifest
 from sagescope.sae.subject import SubjectModel
@@ -264,7 +265,8 @@ import tiny, torch
 from pathlib import Path
 from sagescope.sae import collect as module
 from sagescope.sae.corpus import corpus_of
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
+from sagescope.sae.loading import load_sae
 from sagescope.sae.subject import SubjectModel
 
 torch.set_num_threads(1)

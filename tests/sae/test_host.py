@@ -10,9 +10,10 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import FeatureError, SagescopeError, TextError
 from sagescope.sae.host import ActivationHost
+from sagescope.sae.loading import load_sae
 
 TEXTS = [text[:80] for text in tiny.sentences(30)]
 

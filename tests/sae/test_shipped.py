@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from sagescope.sae import encoder, on_demand
+from sagescope.sae import encoder, loading, on_demand
 from sagescope.sae.errors import EvidenceError, FeatureError
 from sagescope.sae.model_source import ModelSource
 from sagescope.sae.shipped import ship
@@ -19,7 +19,7 @@ TEXTS = tiny.sentences(80)
 @pytest.fixture
 def load(llama, topk, tmp_path, monkeypatch):
     """Loads the source with evidence below a folder; SAEs come with us from tmp_path / "with-us"."""
-    monkeypatch.setattr(encoder, "PRETRAINED", tmp_path / "with-us")
+    monkeypatch.setattr(loading, "PRETRAINED", tmp_path / "with-us")
     text = tmp_path / "some.txt"
     text.write_text("\n\n".join(TEXTS))
 

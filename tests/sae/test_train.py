@@ -6,8 +6,9 @@ import json
 import pytest
 import tiny
 
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError, SAEError, UnknownName
+from sagescope.sae.loading import load_sae
 from sagescope.sae.subject import SubjectModel
 from sagescope.sae.train import TrainSettings, train
 
