@@ -20,11 +20,11 @@ from ..agents.records import Outcome
 from ..agents.rules.match import predict
 from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
+from ..sae.visible import visible
 from .journal import Run
 from .results import Result
 from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of
 from .transcript import Transcript, transcript_of
-from .visible import visible
 
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 32, 16

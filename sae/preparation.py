@@ -10,6 +10,7 @@ from .errors import SAEError
 from .hook_points import HookPoint, has_module
 from .loading import LoadedSAE
 from .subject import SubjectModel
+from .visible import visible
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ def compare_names(trained_on: str, subject: str, sae: str) -> None:
     """Log that an SAE says it belongs to another model: names differ, so it is no proof."""
     ours, theirs = (_plain(name) for name in (subject, trained_on))
     if ours not in theirs and theirs not in ours:
-        log.warning("%s was trained on %s; the subject model is %s.", sae, trained_on, subject)
+        names = (visible(name) for name in (sae, trained_on, subject))
+        log.warning("%s was trained on %s; the subject model is %s.", *names)
 
 
 def _plain(name: str) -> str:

@@ -94,3 +94,9 @@ def test_another_model_name_is_logged(trained_on, logged, tmp_path, subject, cap
     folder = tiny.save_sae(tmp_path / "sae", metadata={"model_name": trained_on})
     LatentReader(subject, load_sae(str(folder)))
     assert len(caplog.records) == logged
+
+
+def test_a_name_cannot_act_on_the_terminal(tmp_path, subject, caplog):
+    folder = tiny.save_sae(tmp_path / "sae", metadata={"model_name": "\x1b]0;evil\x07\u202egpt"})
+    LatentReader(subject, load_sae(str(folder)))
+    assert "⟨U+001B⟩]0;evil⟨U+0007⟩⟨U+202E⟩gpt" in caplog.text
