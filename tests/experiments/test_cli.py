@@ -285,7 +285,7 @@ def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
     assert "Wrote out" in run("train", "out").stdout
     assert asked == [(train.TrainSettings(), Path("out"))]
     other = {
-        field.name: "x" if field.type == "str" else 1
+        field.name: "x" if field.type == "str" else 1 + (field.name == "context")
         for field in dataclasses.fields(train.TrainSettings)
     }
     typed = [
