@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import SAEError, UnknownName, did_you_mean
+from .paths import user_path
 from .subject import tensor_digest
 
 if TYPE_CHECKING:
@@ -69,10 +70,10 @@ def load_sae(spec: str) -> LoadedSAE:
 
     Raises UnknownName for what is in no list, SAEError for what cannot be read or reached.
     """
+    folder = user_path(spec, SAEError)
     named = PRETRAINED / spec.removeprefix("pretrained:")
     if spec and "/" not in spec and (named / "cfg.json").is_file():
         return LoadedSAE(named.name, _from_folder(named))
-    folder = Path(spec).expanduser()
     if folder.is_dir():
         return LoadedSAE(folder.resolve().name, _from_folder(folder))
     if folder.exists() or spec.startswith((".", "/", "~")):

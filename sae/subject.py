@@ -30,7 +30,7 @@ import torch
 
 from .errors import SubjectError
 from .hook_points import HookPoint, resolve_hook_point
-from .paths import cache_root, new_folder
+from .paths import cache_root, new_folder, user_path
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -303,7 +303,7 @@ def _locate(spec: str) -> tuple[str, str]:
     """What to hand to Hugging Face (a folder or a hub id), and the model's name in feature ids."""
     if spec in BUILTIN:
         return str(_dequantised(_packaged_file(BUILTIN[spec]))), spec
-    path = Path(spec).expanduser()
+    path = user_path(spec, SubjectError)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise SubjectError(f"There is no GGUF file at {spec}.")

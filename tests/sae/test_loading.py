@@ -75,3 +75,9 @@ def test_an_unknown_architecture_shows_the_known_ones(tmp_path):
     (folder / "cfg.json").write_text(json.dumps(config | {"architecture": "topkk"}))
     with pytest.raises(UnknownName, match="topk"):
         load_sae(str(folder))
+
+
+@pytest.mark.parametrize("spec", ["~nosuchuser/x", "x" * 300, "a\0b"])
+def test_what_can_be_no_path(spec):
+    with pytest.raises(SAEError, match="cannot be a path"):
+        load_sae(spec)

@@ -136,6 +136,12 @@ def test_what_cannot_be_loaded(spec, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("spec", ["~nosuchuser/x", "x" * 300 + ".gguf", "a\0b"])
+def test_what_can_be_no_path(spec):
+    with pytest.raises(SubjectError, match="cannot be a path"):
+        SubjectModel.load(spec)
+
+
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(SubjectError, match=r"no config\.json"):
         SubjectModel.load(str(tmp_path))
