@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import CorpusError, UnknownName
+from .errors import CorpusError, UnknownName, first_line
 from .paths import user_path
 
 TEXT_FIELD = "text"
@@ -230,13 +230,9 @@ def _parquet_texts(path: Path) -> Iterator[Any]:
             for batch in table.iter_batches(columns=[TEXT_FIELD]):
                 yield from batch.column(0).to_pylist()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise CorpusError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
+        raise CorpusError(f"{path} cannot be read as Parquet: {first_line(error)}") from error
     if TEXT_FIELD not in columns:
         raise CorpusError(f'{path} has no column "{TEXT_FIELD}"; it has {", ".join(columns)}.')
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _read_hub(name: str) -> Iterator[Document]:
@@ -265,7 +261,7 @@ def _hub_rows(name: str, config: str, split: str) -> Iterator[dict[str, Any]]:
         yield from rows
     except Exception as error:
         raise CorpusError(
-            f"The dataset {name!r} could not be {what}: {_first_line(error)}"
+            f"The dataset {name!r} could not be {what}: {first_line(error)}"
         ) from error
 
 

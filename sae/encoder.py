@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .errors import FeatureError, HookPointError, SAEError
+from .errors import FeatureError, HookPointError, SAEError, first_line
 from .hook_points import HookPoint
 from .loading import LoadedSAE
 from .preparation import centres, compare_names, hook_point_of, refuse_unknown_scale
@@ -102,12 +102,13 @@ class LatentReader:
         self._module = sae.module.to(subject.device).eval()
         # Inputs and outputs of modules are flat where TransformerLens has [heads, d_head].
         self._module.turn_off_forward_pass_hook_z_reshaping()
-        self._check_width()
+        tried = self._check_width()
         self.features = None if features is None else _checked(features, sae.n_features)
         self._columns = self.features if sae.architecture in SEPARABLE else None
         self._encoder = (
             self._module if self._columns is None else narrowed(self._module, self._columns)
         ).eval()
+        self._check_encoder(tried)
         if name := self.metadata.model_name:
             compare_names(name, subject.id, sae.name)
 
@@ -119,11 +120,10 @@ class LatentReader:
         A row's numbers do not depend on the other rows. Raises SAEError where they are not finite.
         """
         starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        lengths = [_aligned(len(row) + self.prepend_bos) for row in rows]
-        found = [
-            self._run_batch([rows[place] for place in group], starts[group])
-            for group in batches(lengths, TOKENS_PER_PASS)
-        ]
+        filled = [place for place, row in enumerate(rows) if len(row)]
+        lengths = [self.padded_length(len(rows[place])) for place in filled]
+        groups = [[filled[n] for n in group] for group in batches(lengths, TOKENS_PER_PASS)]
+        found = [self._run_batch([rows[n] for n in group], starts[group]) for group in groups]
         tokens, latents, values = (
             (np.concatenate(kind) for kind in zip(*found, strict=True))
             if found
@@ -170,6 +170,10 @@ class LatentReader:
 
     def _by_head(self, found: torch.Tensor) -> torch.Tensor:
         return found.unflatten(-1, (-1, self._module.cfg.d_in))
+
+    def padded_length(self, tokens: int) -> int:
+        """How long a row of so many tokens is in a pass: with its BOS token, aligned."""
+        return max(ALIGN, -(-(tokens + self.prepend_bos) // ALIGN) * ALIGN)
 
     def padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Rows of ids with their BOS token, as one tensor that is aligned (see ALIGN)."""
@@ -221,7 +225,8 @@ class LatentReader:
 
     # ---------------------------------------------------------------- checking
 
-    def _check_width(self) -> None:
+    def _check_width(self) -> torch.Tensor:
+        """What a trial pass found at the hook point: [1, seq, width]."""
         ids = torch.zeros(2, 2, dtype=torch.long)
         found = self.subject.activations(ids, self.at)
         if found.shape[:2] != ids.shape:
@@ -236,10 +241,19 @@ class LatentReader:
                 f"{self.subject.id} has {width}: it was made for another model"
                 f"{f' ({self.metadata.model_name})' if self.metadata.model_name else ''}."
             )
+        return found[:1]
 
-
-def _aligned(length: int) -> int:
-    return -(-length // ALIGN) * ALIGN
+    @torch.inference_mode()
+    def _check_encoder(self, tried: torch.Tensor) -> None:
+        """Settings that no table of ours knows show themselves when they are used."""
+        found = self.prepared(tried, self.at)
+        try:
+            self._encoder.encode(found if self.sae.architecture in SEQUENTIAL else found[0])
+        except Exception as error:
+            raise SAEError(
+                f"{self.sae.name} cannot encode anything ({first_line(error)}): check the settings "
+                f"in its cfg.json."
+            ) from error
 
 
 def _entries(dense: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .encoder import ALIGN, TOKENS_PER_PASS, LatentReader
+from .encoder import TOKENS_PER_PASS, LatentReader
 from .errors import FeatureError, SagescopeError, TextError
 from .source import check_feature
 from .tokens import TokenActivations
@@ -234,8 +234,7 @@ class ActivationHost:
         return chosen
 
     def _padded(self, entry: _Waiting) -> int:
-        length = len(entry.ids or ()) + self.reader.prepend_bos
-        return max(1, -(-length // ALIGN)) * ALIGN
+        return self.reader.padded_length(len(entry.ids or ()))
 
     def _run(self, entries: list[_Waiting]) -> None:
         found = self.reader.run([entry.ids or () for entry in entries])

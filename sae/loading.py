@@ -20,7 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SAEError, UnknownName, did_you_mean
+from .errors import SAEError, UnknownName, did_you_mean, first_line
+from .metadata import Metadata
 from .paths import user_path
 from .subject import tensor_digest
 
@@ -51,10 +52,10 @@ class LoadedSAE:
         """Its name in SAELens's registry."""
         return self.module.cfg.architecture()
 
-    @property
-    def metadata(self) -> Any:
-        """SAELens's SAEMetadata: an attribute that nobody set reads as None."""
-        return self.module.cfg.metadata
+    @cached_property
+    def metadata(self) -> Metadata:
+        """What it says about itself and its model. Raises SAEError where that makes no sense."""
+        return Metadata.of(self.name, self.module.cfg.metadata.to_dict())
 
     @cached_property
     def digest(self) -> str:
@@ -100,7 +101,7 @@ def _from_folder(folder: Path) -> SAE[Any]:
             raise UnknownName("SAE architecture", str(_architecture(folder)), KNOWN) from error
         raise SAEError(f"The SAE in {folder} lacks {error}.") from error
     except Exception as error:
-        raise SAEError(f"The SAE in {folder} cannot be read: {_first_line(error)}") from error
+        raise SAEError(f"The SAE in {folder} cannot be read: {first_line(error)}") from error
 
 
 def _architecture(folder: Path) -> str | None:
@@ -127,7 +128,7 @@ def _from_release(spec: str) -> SAE[Any]:
         near = "" if release in directory else " " + did_you_mean(release.split("/")[0], directory)
         raise SAEError(
             f"The SAE {spec} could not be fetched from the Hugging Face hub "
-            f"({_first_line(error)}). Check the network, or give a folder on disk.{near}"
+            f"({first_line(error)}). Check the network, or give a folder on disk.{near}"
         ) from error
 
 
@@ -137,8 +138,3 @@ def _without_advice() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

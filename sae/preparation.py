@@ -62,7 +62,7 @@ def refuse_unknown_scale(sae: LoadedSAE) -> None:
 
 def hook_point_of(subject: SubjectModel, sae: LoadedSAE, key: str) -> HookPoint:
     """A hook point in the metadata: by the Hugging Face name where there is one, else by `key`."""
-    name, exact = sae.metadata[key], sae.metadata[f"hf_{key}"] or ""
+    name, exact = getattr(sae.metadata, key), getattr(sae.metadata, f"hf_{key}") or ""
     module, _, side = exact.rpartition(".")
     if side in ("input", "output") and has_module(subject, module):
         return HookPoint(exact, name or exact, module, "in" if side == "input" else "out", None)

@@ -124,6 +124,27 @@ def test_bos_token_is_not_returned(reader):
     assert reader.run([(4, 5, 6)]).starts.tolist() == [0, 3]
 
 
+@pytest.mark.parametrize("rows", [[()], [(), ()], [(), (4, 5, 6), ()]])
+@pytest.mark.parametrize("architecture", ["topk", "temporal"])
+def test_rows_without_tokens_take_no_pass(rows, architecture, made, subject, monkeypatch):
+    folder = tiny.save_sae(
+        made / f"no-bos-{architecture}", architecture, metadata={"prepend_bos": False}
+    )
+    reader = LatentReader(subject, load_sae(str(folder)))
+    run, seen = type(subject).activations, []
+
+    def counted(self, ids, at):
+        seen.append(len(ids))
+        return run(self, ids, at)
+
+    monkeypatch.setattr(type(subject), "activations", counted)
+    found = reader.run(rows)
+    assert found.starts[-1] == sum(map(len, rows))
+    assert sum(seen) == sum(map(bool, rows))
+    if rows[-1] != rows[0]:
+        np.testing.assert_array_equal(found.values, reader.run([(4, 5, 6)]).values)
+
+
 def test_without_bos(made, subject):
     folder = tiny.save_sae(made / "no-bos", metadata={"prepend_bos": False})
     reader = LatentReader(subject, load_sae(str(folder)))

@@ -107,6 +107,15 @@ async def test_odd_texts(host):
     assert all(len(one.tokens) == len(one.activations) for one in found)
 
 
+async def test_an_empty_text_alone(reader, subject, made):
+    folder = tiny.save_sae(made / "host-no-bos", metadata={"prepend_bos": False})
+    for one in (reader, LatentReader(subject, load_sae(str(folder)))):
+        with ActivationHost(one) as host:
+            (found,) = await host.activations(3, [""])
+            assert found.tokens == ()
+            assert len(await host.activations(3, ["", "the cat"])) == 2
+
+
 async def test_too_long_a_text_says_how_many_tokens_fit(host):
     long = "the cat " * 100
     with pytest.raises(TextError, match="context of 63"):

@@ -58,9 +58,9 @@ def test_a_cache_that_cannot_be(unusable, llama, topk, tmp_path, monkeypatch):
     gguf.write_bytes(b"GGUF")
     source = ModelSource.load(str(llama), str(topk), str(text), 2000, progress=False)
     monkeypatch.setenv("SAGESCOPE_HOME", str(unusable))
-    with source, pytest.raises(SagescopeError, match="be written to|cannot be a path"):
+    with source, pytest.raises(SagescopeError, match=r"be written to|cannot be a path"):
         _ = source.evidence
-    with pytest.raises(SagescopeError, match="be written to|cannot be a path"):
+    with pytest.raises(SagescopeError, match=r"be written to|cannot be a path"):
         SubjectModel.load(str(gguf))
 
 
