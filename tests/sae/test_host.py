@@ -259,6 +259,39 @@ async def test_closing(reader):
         await host.activations(0, ["the cat"])
 
 
+class Tokenizing:
+    """A subject model that waits before it tokenises, and may break then."""
+
+    def __init__(self, subject, error):
+        self._subject, self._error = subject, error
+        self.began, self.gate = threading.Event(), threading.Event()
+
+    def tokenize(self, texts):
+        self.began.set()
+        assert self.gate.wait(20)
+        if self._error:
+            raise self._error
+        return self._subject.tokenize(texts)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("broke")])
+@pytest.mark.parametrize("text", ["the cat", "the cat " * 100])
+async def test_closing_while_the_worker_holds_a_text(text, error, reader):
+    """It is refused once; the worker does not try to answer it again, and ends as it should."""
+    slow = Breaking(reader)
+    slow.subject = subject = Tokenizing(reader.subject, error)
+    host = ActivationHost(slow)
+    waiting = asyncio.create_task(host.activations(0, [text]))
+    assert await asyncio.to_thread(subject.began.wait, 20)
+    closing = threading.Thread(target=host.close)
+    closing.start()
+    with pytest.raises(SagescopeError, match="was closed"):
+        await waiting
+    subject.gate.set()
+    await asyncio.to_thread(closing.join)
+    assert not slow.rows
+
+
 def test_closing_an_unused_host(reader):
     before = threading.active_count()
     ActivationHost(reader).close()
