@@ -131,7 +131,7 @@ def _collect(
         known = len(vocabulary.place)
         ids = {name: [vocabulary.add(p.strings) for p in plan[name]] for name in plan}
         digest = store.plan_digest({name: [p.window for p in plan[name]] for name in plan})
-        if (store.described(path) or {}).get("plan") == digest:
+        if store.is_whole(path, digest):
             bar.skip(_size(plan))
         else:
             if shipped:

@@ -116,6 +116,16 @@ def test_a_damaged_shard_is_not_used(load, collected, tmp_path, caplog):
     assert "damaged" in caplog.text
 
 
+@pytest.mark.parametrize("damage", ["{", "[]", '{"format": 1}', '{"format": 1, "features": ["x"]}'])
+def test_a_damaged_manifest_is_not_used(damage, load, collected, tmp_path, caplog):
+    (manifest,) = tmp_path.glob("with-us/*/evidence/*/manifest.json")
+    manifest.write_text(damage)
+    with load("second") as source:
+        same(source.evidence, collected)
+        assert len(source.evidence.features) == 96
+    assert "cannot be used" in caplog.text
+
+
 def test_no_text_is_shipped(collected, tmp_path):
     """No string of the corpus, and no token ids."""
     (folder,) = tmp_path.glob("with-us/*/evidence/*")
