@@ -31,8 +31,9 @@ def user_path(text: str, error: type[SagescopeError]) -> Path:
 
     Raises `error` for what the system can have no file of: a name too long, a home of nobody.
     """
+    path = Path(text)
     try:
-        path = Path(text).expanduser()
+        path = path.expanduser()
         path.lstat()
     except RuntimeError as caught:  # an unknown user, or no home at all
         raise error(f"{text!r} cannot be a path: it names the home of nobody here.") from caught
