@@ -56,7 +56,7 @@ def _collect(tokens: int, sae_name: str) -> float:
 
 
 def _sae(name: str):
-    from sagescope.sae.encoder import load_sae
+    from sagescope.sae.loading import load_sae
 
     if name != STAND_IN:
         return load_sae(name)

@@ -67,7 +67,7 @@ class Job:
         return {
             "subject": source.subject,
             "sae": source.sae,
-            "evidence": getattr(source, "key", None),
+            "evidence": source.key,
             "explainer": self.explainer,
             "mind": self.mind,
             "budget": asdict(self.budget),
@@ -306,6 +306,11 @@ class RecordedSource:
         self.subject, self.sae, self.n_features = source.subject, source.sae, source.n_features
         self._source, self._run = source, run
         self._known: dict[int, dict[str, TokenActivations]] = {}
+
+    @property
+    def key(self) -> dict[str, Any] | None:
+        """See FeatureSource."""
+        return self._source.key
 
     @property
     def evidence(self) -> Evidence:

@@ -21,6 +21,7 @@ from ..agents.records import Outcome
 from ..agents.rules.match import predict
 from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
+from ..sae.visible import visible
 from .journal import Run
 from .results import Result
 from .summary import (
@@ -34,7 +35,6 @@ from .summary import (
     verdict_line,
 )
 from .transcript import Transcript, transcript_of
-from .visible import visible
 
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 32, 16

@@ -26,11 +26,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..agents.records import Hypothesis, Verdict, short
+from ..sae.visible import visible
 from .results import Result
 from .scoring import Item, Score
 from .summary import BANDS, COLUMNS, ROWS, band_name, means, two_decimals
 from .transcript import Transcript, Trial
-from .visible import visible
 
 #: Width of what is printed into a pipe or a file.
 PIPED_WIDTH = 140

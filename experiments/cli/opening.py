@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def open_source(
     subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
 ) -> ModelSource:
-    from ...sae.encoder import pretrained_names
     from ...sae.errors import SAEError
+    from ...sae.loading import pretrained_names
     from ...sae.model_source import ModelSource
 
     if sae is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -264,7 +265,7 @@ def test_what_nobody_foresaw_keeps_its_traceback(monkeypatch):
 
 
 def test_no_sae_comes_along(monkeypatch):
-    monkeypatch.setattr("sagescope.sae.encoder.pretrained_names", list)
+    monkeypatch.setattr("sagescope.sae.loading.pretrained_names", list)
     with pytest.raises(SAEError, match="--sae"):
         cli.opening.open_source("s", None, "c", 1, "auto", "auto")
 
@@ -287,7 +288,7 @@ def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
     assert "Wrote out" in run("train", "out").stdout
     assert asked == [(train.TrainSettings(), Path("out"))]
     other = {
-        field.name: "x" if field.type == "str" else 1
+        field.name: "x" if field.type == "str" else 1 + (field.name == "context")
         for field in dataclasses.fields(train.TrainSettings)
     }
     typed = [
@@ -315,6 +316,28 @@ def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):
     shown = run("evaluate").stdout
     for words in ("variance unexplained", "0.2000", "L0", "loss recovered", "1.00%"):
         assert words in shown
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
+    """The real commands, on a tiny model."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "sae"))
+    tiny = importlib.import_module("tiny")
+    tiny.save_model(somewhere / "model")
+    (somewhere / "some.txt").write_text("\n\n".join(tiny.sentences(200)))
+    typed = "train sae --subject ./model --corpus some.txt --hook-point blocks.1.hook_resid_post"
+    sizes = "--width 64 --k 4 --tokens 2000 --context 32 --batch 64 --buffer 512"
+    assert "Wrote sae" in run(*typed.split(), *sizes.split()).stdout
+    assert (somewhere / "sae" / "cfg.json").exists()
+    measure = "evaluate --subject ./model --sae ./sae --corpus some.txt#held-out --dtype float32"
+    counts = ["--tokens", "500", "--loss-tokens", "100"]
+    (row,) = lines(run(*measure.split(), *counts, "--json"))
+    assert row["l0"] == pytest.approx(4, abs=0.1)
+    assert row["tokens"] >= 500
+    assert 0 < row["unexplained"] < 2
+    assert "variance unexplained" in run(*measure.split(), *counts).stdout
+    (somewhere / "file").touch()
+    assert "give another" in run("train", "file", "--subject", "./model", code=1).stderr
 
 
 def test_defaults_are_those_of_the_library():
