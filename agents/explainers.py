@@ -2,68 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from ..sae.errors import UnknownName
 from ..sae.source import FeatureSource
-from .budget import Budget
-from .loop import Reasoner, Recorder, run_loop
+from .ablations import Ablated, Ablation
+from .budget import Budget, Spending
+from .loop import Investigation, Recorder, run_loop
+from .minds.choice import Mind
+from .notebook import Notebook
 from .records import Conclusion
-from .rules.mind import RuleMind
-
-#: Minds by the name users type.
-MINDS: dict[str, Callable[[], Reasoner]] = {"rules": RuleMind}
 
 
-def mind_called(name: str, minds: Mapping[str, Callable[[], Reasoner]] = MINDS) -> Reasoner:
-    """A new mind by the name users type. Raises UnknownName."""
-    if name not in minds:
-        raise UnknownName("mind", name, minds)
-    return minds[name]()
+@dataclass(frozen=True)
+class Task:
+    """One feature to explain, and what may be used for it.
+
+    record: is told each hypothesis, probe, outcome and verdict as it happens. run: the spending of
+    the run that the feature is part of, whose caps hold as well.
+    """
+
+    source: FeatureSource
+    feature: int
+    mind: Mind
+    budget: Budget
+    seed: int
+    record: Recorder
+    run: Spending | None = None
+
+    def investigation(self, **settings: object) -> Investigation:
+        """The loop, about to begin. settings: of the mind."""
+        return Investigation(
+            self.source,
+            self.feature,
+            self.mind.reasoner(**settings),
+            budget=self.budget,
+            seed=self.seed,
+            record=self.record,
+            run=self.run,
+        )
 
 
 class Explainer(Protocol):
     """Explains one feature at a time; one object serves many features at once."""
 
-    async def explain(
-        self,
-        source: FeatureSource,
-        feature: int,
-        *,
-        mind: str,
-        budget: Budget,
-        seed: int,
-        record: Recorder,
-    ) -> Conclusion:
-        """Explain a feature; `record` is told what happens (see `loop.run_loop`).
+    async def explain(self, task: Task) -> Conclusion:
+        """Explain a feature.
 
-        Raises UnknownName for a mind that does not exist, FeatureError for a feature that does
-        not.
+        Raises UnknownName for a mind that does not exist or cannot do this, FeatureError for a
+        feature that the source does not have, and what a language model's provider raises.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Sage:
-    """The loop of hypotheses and probes, with any mind."""
+    """The loop of hypotheses, probes and counterexamples, with any mind."""
 
-    minds: dict[str, Callable[[], Reasoner]] = field(default_factory=lambda: MINDS)
+    ablation: Ablation = Ablation()
 
-    async def explain(
-        self,
-        source: FeatureSource,
-        feature: int,
-        *,
-        mind: str,
-        budget: Budget,
-        seed: int,
-        record: Recorder,
-    ) -> Conclusion:
+    async def explain(self, task: Task) -> Conclusion:
         """Run the loop. See Explainer."""
-        thinker = mind_called(mind, self.minds)
-        return await run_loop(source, feature, thinker, budget=budget, seed=seed, record=record)
+        loop = task.investigation(**self.ablation.settings)
+        loop.mind = Ablated(loop.mind, self.ablation)
+        return await run_loop(loop)
 
 
-EXPLAINERS: dict[str, Explainer] = {"sage": Sage()}
+EXPLAINERS: dict[str, Explainer] = {
+    "sage": Sage(),
+    "sage:no-probes": Sage(Ablation(probes="none")),
+    "sage:random-probes": Sage(Ablation(probes="random")),
+    "sage:one-hypothesis": Sage(Ablation(hypotheses=1)),
+    "sage:no-refinement": Sage(Ablation(refinement=False)),
+    "sage:no-negatives": Sage(Ablation(negatives=False)),
+    "sage:model-verdicts": Sage(Ablation(verdicts="model")),
+}

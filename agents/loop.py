@@ -70,7 +70,7 @@ class Investigation:
 
     notebook: what is known, which only this class writes to. mind: may be exchanged between steps.
     record: is told each hypothesis, probe, outcome and verdict as it happens, before anything that
-    builds on it.
+    builds on it. run: the spending of the run that it belongs to.
     """
 
     def __init__(
@@ -82,10 +82,12 @@ class Investigation:
         budget: Budget,
         seed: int,
         record: Recorder,
+        run: Spending | None = None,
     ):
         split = source.evidence.reader("explainer").split("explain")
         stats = split.stats(feature)
-        self.notebook = Notebook(source, feature, split, stats, Spending(budget), seed=seed)
+        spending = Spending(budget, run=run)
+        self.notebook = Notebook(source, feature, split, stats, spending, seed=seed)
         self.mind = mind
         self._record = record
 
@@ -225,6 +227,8 @@ class Investigation:
                 "tokens": notebook.spending.tokens,
                 "probes": notebook.spending.probes,
                 "seconds": notebook.spending.seconds,
+                "cost": notebook.spending.cost,
+                "unpriced": notebook.spending.unpriced,
             },
         )
 
@@ -236,21 +240,12 @@ def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
     return explanation.model_copy(update={"verdict": verdict.status})
 
 
-async def run_loop(
-    source: FeatureSource,
-    feature: int,
-    mind: Reasoner,
-    *,
-    budget: Budget,
-    seed: int,
-    record: Recorder,
-) -> Conclusion:
-    """Explain one feature. Deterministic under (feature, seed) for a deterministic mind.
+async def run_loop(loop: Investigation) -> Conclusion:
+    """Bring an investigation from its beginning to its end.
 
-    record: is told each hypothesis, probe, outcome and verdict as it happens. A budget that runs
-    out ends the loop; the mind then concludes with what is known.
+    Deterministic under (feature, seed) for a deterministic mind. A budget that runs out ends the
+    loop; the mind then concludes with what is known.
     """
-    loop = Investigation(source, feature, mind, budget=budget, seed=seed, record=record)
     status = "concluded"
     try:
         await loop.propose()

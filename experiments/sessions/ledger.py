@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.budget import Budget, Spending
-from ...agents.explainers import mind_called
+from ...agents.minds.choice import mind_called
 from ...agents.loop import Investigation, Reasoner
 from ...agents.records import Hypothesis, Outcome, Probe
 from ...sae.errors import SessionError

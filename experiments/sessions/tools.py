@@ -20,7 +20,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from ...agents.budget import Budget
-from ...agents.explainers import mind_called
+from ...agents.minds.choice import mind_called
 from ...agents.records import Record
 from ...sae.errors import SagescopeError
 from ...sae.source import FeatureSource
