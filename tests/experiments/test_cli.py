@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib
 import json
 import os
 import re
@@ -370,8 +369,6 @@ def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
     """The real commands, on a tiny model."""
-    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "sae"))
-    tiny = importlib.import_module("tiny")
     tiny.save_model(somewhere / "model")
     (somewhere / "some.txt").write_text("\n\n".join(tiny.sentences(200)))
     typed = "train sae --subject ./model --corpus some.txt --hook-point blocks.1.hook_resid_post"
