@@ -10,7 +10,6 @@ from .ablations import Ablated, Ablation
 from .budget import Budget, Spending
 from .loop import Investigation, Recorder, run_loop
 from .minds.choice import Mind
-from .notebook import Notebook
 from .records import Conclusion
 
 

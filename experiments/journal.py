@@ -153,7 +153,10 @@ class Journal:
     def runs(self) -> list[Run]:
         """All runs, oldest first, for reading."""
         rows = self._all("SELECT id, name, created, config FROM runs ORDER BY id")
-        return [Run(self, row[0], row[1], row[2], json.loads(row[3])) for row in rows]
+        return [
+            Run(self, id, name, created, self.decoded(text, dict))
+            for id, name, created, text in rows
+        ]
 
     def run(self, name: str) -> Run:
         """One run, for reading. Raises UnknownName, with the near names."""
@@ -193,6 +196,25 @@ class Journal:
                 yield run
             finally:
                 run.writable = False
+
+    def decoded(self, text: str, kind: type = object) -> Any:
+        """What the file holds as JSON. Raises JournalError for what is none, or not of a `kind`."""
+        with self.reading("An entry"):
+            value = json.loads(text)
+            if not isinstance(value, kind):
+                raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
+        return value
+
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Say of `what` that it cannot be read, where it is not as it was once written."""
+        try:
+            yield
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise JournalError(
+                f"{what} of the journal {self.path} is damaged ({type(error).__name__}: {error}): "
+                f"take an undamaged copy, or begin a new run."
+            ) from error
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -265,7 +287,13 @@ class Run:
             query += f" AND kind IN ({', '.join('?' * len(kinds))})"
             values.extend(kinds)
         rows = self.journal._all(query + " ORDER BY id", values)
-        return [Event(number, place, kind, json.loads(text)) for number, place, kind, text in rows]
+        decoded = self.journal.decoded
+        return [Event(number, place, kind, decoded(text)) for number, place, kind, text in rows]
+
+    def reading(self, feature: int | None = None) -> contextlib.AbstractContextManager[None]:
+        """Where payloads are taken apart: what is missing or wrong in them is a JournalError."""
+        of = "" if feature is None else f" of feature {feature}"
+        return self.journal.reading(f"An event{of} of the run {self.name!r}")
 
     def attempt(self, feature: int) -> list[Event]:
         """What stands of a feature's latest attempt, without earlier, broken-off ones."""
@@ -291,7 +319,8 @@ class Run:
     def features(self) -> list[int]:
         """Every feature that was ever asked for, in the order of the asking."""
         sessions = self.events(kinds=["session"])
-        return list(dict.fromkeys(f for event in sessions for f in event.payload["features"]))
+        with self.reading():
+            return list(dict.fromkeys(f for event in sessions for f in event.payload["features"]))
 
 
 # -------------------------------------------------------------------- inside

@@ -38,6 +38,8 @@ from .transcript import Transcript, transcript_of
 
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 32, 16
+#: Of the run's settings, those on the page.
+CONFIG = ("subject", "sae", "explainer", "mind", "seed", "sagescope")
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,11 @@ def render_report(run: Run) -> str:
     """The page for a run as HTML."""
     stories = [transcript_of(run, feature) for feature in run.features]
     results = [story.result for story in stories if story.result]
+    with run.reading():
+        config = {name: run.config[name] for name in CONFIG}
     return _template().render(
         run=run,
+        config=config,
         stories=stories,
         done=len(results),
         means=means(results) if results else [],

@@ -166,7 +166,7 @@ def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
     for row in rows:
         done = f"{row['done']}/{row['features']}"
         begun = row["created"][:16].replace("T", " ")
-        settings = (row[name] for name in ("subject", "sae", "explainer", "mind", "seed"))
+        settings = (row.get(name, "–") for name in ("subject", "sae", "explainer", "mind", "seed"))
         table.add_row(*map(text, (row["run"], begun, done, *settings)))
     return table
 

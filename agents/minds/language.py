@@ -174,12 +174,14 @@ class Standing:
     """How a hypothesis stands: what the probes said of it, and how its rule does on the corpus.
 
     cost: of its rule on corpus and probes (infinite without one). coverage: share of all activation
-    that the rule foresees.
+    that the rule foresees. outcomes: of each of its probes whether it should fire, whether it did,
+    and the text.
     """
 
     verdict: Verdict
     cost: float
     coverage: float | None
+    outcomes: tuple[tuple[bool, bool, str], ...]
 
     @classmethod
     def of(cls, hypothesis: Hypothesis, notebook: Notebook, sample: Sample) -> Standing:

@@ -175,10 +175,10 @@ class Miner:
             better = max(options, key=lambda option: option.gain, default=None)
             if better is None or better.gain <= max(found.gain, 0.0):
                 break
-            found = self._retoken(better, gains)
+            found = self._retoken(better, gains, depth)
         return found
 
-    def _retoken(self, found: _Found, gains: np.ndarray) -> _Found:
+    def _retoken(self, found: _Found, gains: np.ndarray, depth: int) -> _Found:
         """With the context fixed, the best current-token condition (or none)."""
         context = tuple(c for c in found.conditions if not (isinstance(c, Near) and c.is_current))
         if not context:
@@ -191,7 +191,7 @@ class Miner:
             near = self._best(view, inside)
             if near:
                 options.append(self._scored((near, *context), gains, found.level))
-        options = [option for option in options if len(option.conditions) <= DEPTH]
+        options = [option for option in options if len(option.conditions) <= depth]
         return max(options, key=lambda option: option.gain)
 
     def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:

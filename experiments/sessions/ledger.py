@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.budget import Budget, Spending
-from ...agents.minds.choice import mind_called
 from ...agents.loop import Investigation, Reasoner
+from ...agents.minds.choice import mind_called
 from ...agents.records import Hypothesis, Outcome, Probe
 from ...sae.errors import SessionError
 from ...sae.source import FeatureSource

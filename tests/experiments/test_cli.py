@@ -2,11 +2,11 @@
 
 import contextlib
 import dataclasses
-import importlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+import tiny
 import typer
 from typer.testing import CliRunner
 
@@ -270,6 +271,54 @@ def test_no_sae_comes_along(monkeypatch):
         cli.opening.open_source("s", None, "c", 1, "auto", "auto")
 
 
+DAMAGE = {
+    "no JSON": ("events SET payload = '{'", "results default", "show default 0", "report default"),
+    "nested": (
+        f"events SET payload = '{'[' * 100_000}'",
+        *("results default", "show default 0", "report default"),
+    ),
+    "no features": (
+        "events SET payload = '{}' WHERE kind = 'session'",
+        *("runs", "results default", "show default 0", "report default"),
+    ),
+    "config": ("runs SET config = '{'", "runs", "results default", "show default 0"),
+    "config's kind": ("runs SET config = '[]'", "runs", "results default", "report default"),
+    "no config": ("runs SET config = '{}'", "results default", "show default 0", "report default"),
+    "exemplars": (
+        """events SET payload = '{"top": [{}]}' WHERE kind = 'exemplars'""",
+        *("show default 0", "report default"),
+    ),
+    **{
+        f"{kind} {payload}": (
+            f"events SET payload = '{payload}' WHERE kind = '{kind}'",
+            *("show default 0", "report default"),
+        )
+        for kind in ("facts", "hypothesis", "probe", "outcome", "verdict", "concluded", "scored")
+        for payload in ('{"x": 1}', "[]", "null")
+        if (kind, payload) not in {("facts", "null"), ("concluded", "null"), ("facts", "[]")}
+    },
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_journal_is_a_sentence(opened, what: str):
+    run("explain", "-f", "0")
+    damage, *commands = DAMAGE[what]
+    with sqlite3.connect("sagescope.db") as connection:
+        connection.execute(f"UPDATE {damage}")
+    connection.close()
+    for command in commands:
+        done = run(*command.split(), code=1)
+        assert re.fullmatch(r"sagescope: .* of the journal \S+ is damaged .*\n", done.stderr)
+        assert done.stdout == ""
+
+
+def test_runs_of_which_nothing_is_known_are_listed(opened):
+    with Journal.open(Path("sagescope.db")) as journal, journal.begin("x", {}):
+        pass
+    assert "–" in run("runs").stdout
+
+
 def test_a_run_where_nothing_is_done_yet(opened):
     with Journal.open(Path("sagescope.db")) as journal, journal.begin("x", {}) as begun:
         begun.write("session", {"features": [0]})
@@ -321,8 +370,6 @@ def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
     """The real commands, on a tiny model."""
-    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "sae"))
-    tiny = importlib.import_module("tiny")
     tiny.save_model(somewhere / "model")
     (somewhere / "some.txt").write_text("\n\n".join(tiny.sentences(200)))
     typed = "train sae --subject ./model --corpus some.txt --hook-point blocks.1.hook_resid_post"
@@ -397,10 +444,10 @@ def test_results_and_the_rest_go_to_different_places():
 
 def test_a_report_on_standard_output_is_alone_there(opened):
     run("explain", "-f", "0", "--no-score")
-    stdout, stderr = start("report", "default", "-o", "/dev/stdout").communicate()
+    stdout, stderr = start("report", "default", "-o", "/dev/fd/1").communicate()
     assert stdout.startswith("<!doctype html>")
     assert stdout.rstrip().endswith("</html>")
-    assert stderr == "Wrote /dev/stdout.\n"
+    assert stderr == "Wrote /dev/fd/1.\n"
 
 
 def test_whoever_reads_may_stop_reading(opened):
