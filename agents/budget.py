@@ -31,6 +31,11 @@ class Budget:
                 raise ValueError(f"The cap on {cap.name} must be a number from 0 on, not {value}.")
 
     @classmethod
+    def for_mind(cls, is_language_model: bool) -> Budget:
+        """The caps where nobody has chosen any: a language model has eight calls."""
+        return cls(rounds=3, calls=8, tokens=40_000) if is_language_model else cls()
+
+    @classmethod
     def of_run(
         cls,
         calls: int | None = None,
@@ -78,6 +83,11 @@ class Spending:
     def seconds(self) -> float:
         """Wall-clock seconds since the start."""
         return time.monotonic() - self.started
+
+    def spent(self) -> dict[str, float]:
+        """What was spent so far, by name."""
+        names = ("calls", "tokens", "probes", "seconds", "cost", "unpriced")
+        return {name: getattr(self, name) for name in names}
 
     def left(self, what: str) -> float:
         """How much may still be spent (infinite without a cap)."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..sae.source import FeatureSource
 from .ablations import Ablated, Ablation
-from .budget import Budget, Spending
+from .budget import Spending
 from .loop import Investigation, Recorder, run_loop
 from .minds.choice import Mind
 from .records import Conclusion
@@ -17,17 +17,16 @@ from .records import Conclusion
 class Task:
     """One feature to explain, and what may be used for it.
 
-    record: is told each hypothesis, probe, outcome and verdict as it happens. run: the spending of
-    the run that the feature is part of, whose caps hold as well.
+    spending: counts what it takes, and holds the caps. record: is told each hypothesis, probe,
+    outcome and verdict as it happens.
     """
 
     source: FeatureSource
     feature: int
     mind: Mind
-    budget: Budget
+    spending: Spending
     seed: int
     record: Recorder
-    run: Spending | None = None
 
     def investigation(self, **settings: object) -> Investigation:
         """The loop, about to begin. settings: of the mind."""
@@ -35,10 +34,9 @@ class Task:
             self.source,
             self.feature,
             self.mind.reasoner(**settings),
-            budget=self.budget,
+            spending=self.spending,
             seed=self.seed,
             record=self.record,
-            run=self.run,
         )
 
 
@@ -58,7 +56,7 @@ class Explainer(Protocol):
 class Sage:
     """The loop of hypotheses, probes and counterexamples, with any mind."""
 
-    ablation: Ablation = Ablation()
+    ablation: Ablation = field(default_factory=Ablation)
 
     async def explain(self, task: Task) -> Conclusion:
         """Run the loop. See Explainer."""

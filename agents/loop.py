@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from ..sae.errors import BudgetExhausted
 from ..sae.source import FeatureSource
-from .budget import Budget, Spending
+from .budget import Spending
 from .notebook import Notebook
 from .records import Conclusion, Explanation, Hypothesis, Outcome, Probe, Record
 from .rules.language import Rule
@@ -70,7 +70,7 @@ class Investigation:
 
     notebook: what is known, which only this class writes to. mind: may be exchanged between steps.
     record: is told each hypothesis, probe, outcome and verdict as it happens, before anything that
-    builds on it. run: the spending of the run that it belongs to.
+    builds on it.
     """
 
     def __init__(
@@ -79,14 +79,12 @@ class Investigation:
         feature: int,
         mind: Reasoner,
         *,
-        budget: Budget,
+        spending: Spending,
         seed: int,
         record: Recorder,
-        run: Spending | None = None,
     ):
         split = source.evidence.reader("explainer").split("explain")
         stats = split.stats(feature)
-        spending = Spending(budget, run=run)
         self.notebook = Notebook(source, feature, split, stats, spending, seed=seed)
         self.mind = mind
         self._record = record
@@ -222,14 +220,7 @@ class Investigation:
             probes=tuple(notebook.probes),
             outcomes=tuple(notebook.outcomes),
             verdicts=tuple(notebook.verdict(h) for h in notebook.hypotheses),
-            spent={
-                "calls": notebook.spending.calls,
-                "tokens": notebook.spending.tokens,
-                "probes": notebook.spending.probes,
-                "seconds": notebook.spending.seconds,
-                "cost": notebook.spending.cost,
-                "unpriced": notebook.spending.unpriced,
-            },
+            spent=notebook.spending.spent(),
         )
 
 

@@ -22,13 +22,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..agents.budget import Budget
-from ..agents.explainers import EXPLAINERS, MINDS
+from ..agents.budget import Budget, Spending
+from ..agents.explainers import EXPLAINERS, Task
+from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
+from ..prompts.render import digest
 from ..sae.errors import JournalError, UnknownName
 from ..sae.evidence import Evidence
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
+from .calls import RunCalls
 from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
@@ -47,10 +50,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What to do. All of it but features, score, concurrency and retry_failed decides the results.
+    """What to do. Explainer, mind, prompts, budget and seed decide the results, nothing else.
 
-    features: indices. score: whether to score what was explained. concurrency: features at once.
-    retry_failed: whether features that failed before are tried again.
+    features: indices. prompts: a folder of edited templates for a language model. budget: of each
+    feature. run_budget: of this session of the run. score: whether to score what was explained.
+    concurrency: features at once. retry_failed: whether features that failed before are tried again.
     """
 
     features: Sequence[int]
@@ -61,6 +65,8 @@ class Job:
     score: bool = True
     concurrency: int = 8
     retry_failed: bool = False
+    prompts: Path | None = None
+    run_budget: Budget = field(default_factory=Budget.of_run)
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
@@ -72,6 +78,7 @@ class Job:
             "mind": self.mind,
             "budget": asdict(self.budget),
             "seed": self.seed,
+            "prompts": digest(self.prompts) if self.prompts else None,
             "sagescope": importlib.metadata.version("sagescope"),
         }
 
@@ -89,22 +96,38 @@ def explain(
     score: bool = True,
     concurrency: int = 8,
     retry_failed: bool = False,
+    prompts: Path | None = None,
+    run_budget: Budget | None = None,
     watch: Watch | None = None,
 ) -> list[Result]:
     """Explain features of a source, score the explanations, and return one result for each.
 
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
-    neither, nothing is kept. Works inside a running event loop too, as in a notebook.
+    neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
+    prompts: a folder of edited templates. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, JournalError where the run was begun with other settings. A feature that goes wrong
-    raises nothing: its result has status "failed" and the error.
+    raises nothing: its result has status "failed" and the error. One that was not begun because the
+    run's budget was spent has no result; the same call with a larger budget goes on.
     """
     indices = FeatureList.of(features).check(source.n_features)
-    for kind, name, known in (("explainer", explainer, EXPLAINERS), ("mind", mind, MINDS)):
-        if name not in known:
-            raise UnknownName(kind, name, known)
-    job = Job(indices, explainer, mind, budget or Budget(), seed, score, concurrency, retry_failed)
+    if explainer not in EXPLAINERS:
+        raise UnknownName("explainer", explainer, EXPLAINERS)
+    thinker = Mind(mind)
+    thinker.check()
+    job = Job(
+        indices,
+        explainer,
+        mind,
+        budget or Budget.for_mind(thinker.is_language_model),
+        seed,
+        score,
+        concurrency,
+        retry_failed,
+        prompts,
+        run_budget or Budget.of_run(),
+    )
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
             path = default_path() if journal is None and run else journal
@@ -112,7 +135,7 @@ def explain(
         begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
         run_to_end(work(job, source, begun, watch))
         found = {result.index: result for result in results_of(begun, source)}
-    return [found[feature] for feature in indices]
+    return [found[feature] for feature in indices if feature in found]
 
 
 async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = None) -> None:
@@ -164,6 +187,7 @@ class _Worker:
     def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
         self.job, self.source, self.run, self.watch = job, source, run, watch
         self.standing = standing_events(run)
+        self.spending = Spending(job.run_budget)
 
     async def all(self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]]) -> None:
         """Take every feature through one step, a few at once."""
@@ -194,6 +218,9 @@ class _Worker:
         failed = "concluded" in standing and not _has_explanation(standing)
         if _has_explanation(standing) or (failed and not self.job.retry_failed):
             return
+        if not all(self.spending.left(what) for what in ("calls", "tokens", "cost", "seconds")):
+            return  # the run's budget is spent: a later session begins with this feature
+        spending = Spending(self.job.budget, run=self.spending)
         began = time.monotonic()
         conclusion, error = None, None
         try:
@@ -204,12 +231,12 @@ class _Worker:
                     [("facts", standing["facts"], feature), ("exemplars", exemplars, feature)]
                 )
             self.run.write("started", {}, feature)
-            conclusion = await self._conclude(feature)
+            conclusion = await self._conclude(feature, spending)
         except JournalError:
             raise
         except Exception as caught:
             log.info("feature %d failed", feature, exc_info=True)
-            conclusion, error = _failure(caught), caught
+            conclusion, error = _failure(caught, spending), caught
         payload = {
             # Probes and outcomes stand in the journal already, one event each.
             "conclusion": _plain(conclusion, leave_out={"probes", "outcomes"}),
@@ -219,7 +246,7 @@ class _Worker:
         self.run.write("concluded", payload, feature)
         self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
 
-    async def _conclude(self, feature: int) -> Conclusion:
+    async def _conclude(self, feature: int, spending: Spending) -> Conclusion:
         written: set[tuple[str, int]] = set()
 
         def record(kind: str, payload: Record) -> None:
@@ -227,14 +254,15 @@ class _Worker:
             self.run.write(kind, _plain(payload), feature)
 
         job = self.job
-        conclusion = await EXPLAINERS[job.explainer].explain(
+        task = Task(
             RecordedSource(self.source, self.run),
             feature,
-            mind=job.mind,
-            budget=job.budget,
+            Mind(job.mind, job.prompts, RunCalls(self.run, feature)),
+            spending=spending,
             seed=job.seed,
             record=record,
         )
+        conclusion = await EXPLAINERS[job.explainer].explain(task)
         for kind, records in (("probe", conclusion.probes), ("outcome", conclusion.outcomes)):
             for one in records:
                 if (kind, _number(one)) not in written:
@@ -245,7 +273,7 @@ class _Worker:
 
     async def score(self, feature: int) -> None:
         """Score one feature's explanation and its controls, as far as that is not done."""
-        standing = self.standing[feature]
+        standing = self.standing.get(feature, {})
         if not _has_explanation(standing):
             return
         other = self._other(feature)
@@ -354,10 +382,11 @@ def _number(record: Any) -> int:
     return getattr(record, "probe", getattr(record, "id", -1))
 
 
-def _failure(error: Exception) -> Conclusion:
+def _failure(error: Exception, spending: Spending) -> Conclusion:
     return Conclusion(
         status="failed",
         explanation=Explanation(labels=(), description=""),
+        spent=spending.spent(),
         error=_sentence(error),
     )
 

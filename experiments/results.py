@@ -38,12 +38,16 @@ class _Frozen(BaseModel):
 
 
 class Cost(_Frozen):
-    """What the explanation took. calls, tokens: of a language model. probes: texts run."""
+    """What the explanation took. calls, tokens: of a language model. probes: texts run.
+
+    dollars: what the calls cost by the price list; None where one of them has no known price.
+    """
 
     calls: int
     tokens: int
     probes: int
     seconds: float
+    dollars: float | None = 0.0
 
 
 class Explanation(records.Explanation):
@@ -177,6 +181,7 @@ def _result(
                 tokens=int(spent.get("tokens", 0)),
                 probes=int(spent.get("probes", 0)),
                 seconds=round(concluded["seconds"], 3),
+                dollars=None if spent.get("unpriced") else round(spent.get("cost", 0.0), 6),
             ),
             explainer=concluded.get("explainer", config["explainer"]),
             mind=concluded.get("mind", config["mind"]),

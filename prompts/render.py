@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ def render(name: str, folder: Path | None = None, /, **variables: Any) -> str:
     unknown name, jinja2.TemplateSyntaxError for an edited copy that is no template.
     """
     return _environment(folder).get_template(name).render(**variables).strip()
+
+
+def digest(folder: Path) -> str:
+    """Identifies somebody's edited copies: SHA-256 (hex) of all templates in `folder`."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.j2")):
+        found.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
 
 
 @cache

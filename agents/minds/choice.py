@@ -59,6 +59,7 @@ class Mind:
         """A new thinker for one feature. settings: of LanguageMind; the miner takes none."""
         from .language import LanguageMind
 
+        self.check()
         if not self.is_language_model:
             return PLAIN_MINDS[self.name]()
         return LanguageMind(self.name, self.client(), self.prompts, **settings)
@@ -66,6 +67,4 @@ class Mind:
 
 def mind_called(name: str) -> Reasoner:
     """A new thinker by the name users type. Raises as Mind.check does."""
-    mind = Mind(name)
-    mind.check()
-    return mind.reasoner()
+    return Mind(name).reasoner()

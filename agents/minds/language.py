@@ -186,10 +186,19 @@ class Standing:
     @classmethod
     def of(cls, hypothesis: Hypothesis, notebook: Notebook, sample: Sample) -> Standing:
         """How it stands now. sample: the corpus with the probes so far."""
-        verdict = notebook.verdict(hypothesis)
-        if hypothesis.rule is None:
-            return cls(verdict, float("inf"), None)
-        return cls(verdict, cost(sample, hypothesis.rule), coverage(hypothesis.rule, notebook))
+        own = {one.id: one for one in notebook.probes if one.hypothesis == hypothesis.id}
+        outcomes = tuple(
+            (own[one.probe].fires, one.fired, own[one.probe].text)
+            for one in notebook.outcomes
+            if one.probe in own
+        )
+        rule = hypothesis.rule
+        return cls(
+            notebook.verdict(hypothesis),
+            cost(sample, rule) if rule else float("inf"),
+            coverage(rule, notebook) if rule else None,
+            outcomes,
+        )
 
     @property
     def rank(self) -> tuple[bool, float, float]:

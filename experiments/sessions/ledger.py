@@ -154,7 +154,7 @@ class Ledger:
             self.source,
             self.feature,
             self.mind,
-            budget=Budget(**self.run.config["budget"]),
+            spending=Spending(Budget(**self.run.config["budget"])),
             seed=self.run.config["seed"],
             record=lambda kind, record: self.write(kind, record.model_dump()),
         )
