@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ...sae.errors import UnknownName
 from ..budget import Charge, Spending
@@ -31,6 +31,12 @@ class Message(_Frozen):
     role: Literal["system", "user", "assistant"]
     text: str
     stable: bool = False
+
+    @field_validator("text")
+    @classmethod
+    def _encodable(cls, text: str) -> str:
+        # Half a surrogate pair, as cut texts have it, goes over no wire.
+        return text.encode("utf-8", "replace").decode()
 
 
 class ReplySchema(_Frozen):

@@ -89,7 +89,7 @@ class ProviderClient:
                 named = [name for name in left if name in str(error)]
                 without.add((named or left)[-1])
             else:
-                unknown[schema] = without
+                unknown.setdefault(schema, set()).update(without)
                 return self._read(answer, request)
 
     async def _call(self, arguments: dict[str, Any]) -> Any:

@@ -47,4 +47,6 @@ class _Life:
         try:
             yield
         finally:
+            # A generator that was begun holds its loop, so the loop would never be let go of.
+            _SHARED.pop(asyncio.get_running_loop(), None)
             await self.connection.close()
