@@ -14,7 +14,6 @@ from sagescope.experiments.sessions.pages import page
 from sagescope.experiments.sessions.views import Comparison, Reading, Readings, Scale
 from sagescope.sae.source import FunctionSource
 
-
 SCALE = Scale(fires_at=1.0, typical_max=4.0)
 
 
