@@ -134,7 +134,7 @@ def _standing(one: Standing) -> RenderableType:
         head.append(f", replaces H{hypothesis.parent}", "dim")
     if hypothesis.rule is None:
         head.append(", in words alone", "dim")
-    return Group(head, Padding(text(hypothesis.text), (0, 0, 0, 3)))
+    return Group(head, Padding(text(hypothesis.text), (0, 0, 0, 3), expand=False))
 
 
 @page.register
@@ -166,16 +166,20 @@ def _trial(one: Trial, scale: Scale) -> RenderableType:
 
 @page.register
 def _(view: Round) -> RenderableType:
-    agreed = sum(one.outcome is not None and one.outcome.agreed for one in view.trials)
+    surprises = [one for one in view.trials if one.outcome and not one.outcome.agreed]
     note = view.note or (
         "Another step may change something."
         if view.goes_on
         else "Another step would change nothing."
     )
     return Group(
-        _trials(view.trials, view.scale),
+        *(_trial(one, view.scale) for one in surprises),
         *(_standing(one) for one in view.hypotheses),
-        text(f"{agreed} of {len(view.trials)} probes as predicted. {note}", "dim"),
+        text(
+            f"{len(view.trials)} probes ran, {len(surprises)} not as predicted (shown; `probes` "
+            f"shows all). {note}",
+            "dim",
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ cli.main()
 #: What a terminal does with a line rather than show: styles, cursor movements, titles.
 CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>])")
 
+#: What the terminal is told when a prompt begins: that pasted text is to be marked as such.
+PROMPT = b"\x1b[?2004h"
+
 
 def command(pause: float, *args: str) -> list[str]:
     here = str(Path(__file__).parents[1])
@@ -47,7 +51,7 @@ class Terminal:
             command(pause, *args), preexec_fn=lambda: os.login_tty(slave), env=env
         )
         os.close(slave)
-        self.raw, self.read = b"", 0
+        self.raw, self.read, self.prompts = b"", 0, 0
 
     @property
     def said(self) -> str:
@@ -59,12 +63,20 @@ class Terminal:
     def line(self, text: str) -> str:
         """Type a line at the prompt; returns what was printed up to the next one."""
         self.type(f"{text}\r")
-        return self.wait(r"0> $")
+        return self.prompt()
 
-    def wait(self, pattern: str, seconds: float = 60) -> str:
-        """Read until something new matches; returns all that is new."""
-        ends = time.monotonic() + seconds
-        while not re.search(pattern, self.said[self.read :]):
+    def prompt(self) -> str:
+        """Wait for the next prompt; returns what was printed up to it."""
+        self.prompts += 1
+        return self._until(lambda: b"0>" in b"".join(self.raw.split(PROMPT)[self.prompts :]))
+
+    def wait(self, words: str) -> str:
+        """Wait for words; returns all that is new."""
+        return self._until(lambda: words in self.said[self.read :])
+
+    def _until(self, done: Callable[[], bool]) -> str:
+        ends = time.monotonic() + 60
+        while not done():
             assert time.monotonic() < ends, self.said
             self._more()
         new, self.read = self.said[self.read :], len(self.said)
@@ -94,12 +106,28 @@ def results(run: str = "session") -> list[Any]:
         return results_of(journal.run(run))
 
 
+@pytest.fixture
+def opened():
+    """Opens terminals, and ends what still runs in them."""
+    terminals: list[Terminal] = []
+
+    def open_one(pause: float = 0.0) -> Terminal:
+        terminals.append(Terminal(pause, "0"))
+        return terminals[-1]
+
+    yield open_one
+    for terminal in terminals:
+        if terminal.child.poll() is None:
+            terminal.child.kill()
+            terminal.end()
+
+
 # --- In a terminal -------------------------------------------------------------------------------
 
 
-def test_a_whole_session():
-    terminal = Terminal(0, "0")
-    assert "lexical" in terminal.wait("0> $")
+def test_a_whole_session(opened):
+    terminal = opened()
+    assert "lexical" in terminal.prompt()
     assert " bank" in terminal.line("top 2")
     assert b"\x1b[1;30;48;5;" in terminal.raw, "active tokens are shaded"
     assert "typed" in terminal.line("try the bank by the river")
@@ -122,29 +150,30 @@ def test_a_whole_session():
     assert result.scores["predictive_pearson"].value > 0.8
 
 
-def test_ctrl_c_stops_what_runs_and_the_session_goes_on():
-    terminal = Terminal(3600, "0")
-    terminal.wait("0> $")
+def test_ctrl_c_stops_what_runs_and_the_session_goes_on(opened):
+    terminal = opened(3600)
+    terminal.prompt()
     terminal.line("add fires on banks")
     terminal.line("probe fires he saw the bank.")
     terminal.type("run\r")
     terminal.wait("Ctrl-C stops it")
     terminal.type("\x03")
-    assert "Stopped. What was done until then is kept." in terminal.wait("0> $")
+    assert "Stopped. What was done until then is kept." in terminal.prompt()
     terminal.type("half a line\x03")
+    terminal.prompt()
     assert "1 of them not run yet" in terminal.line("status")
     terminal.type("leave\r")
     assert terminal.end() == 0
-    again = Terminal(0, "0")
-    again.wait("0> $")
+    again = opened()
+    again.prompt()
     assert "✓" in again.line("run")
     again.type("\x04")
     assert again.end() == 0
 
 
-def test_lines_are_completed_and_remembered():
-    terminal = Terminal(0, "0")
-    terminal.wait("0> $")
+def test_lines_are_completed_and_remembered(opened):
+    terminal = opened()
+    terminal.prompt()
     terminal.type("hypo\t")
     terminal.wait("hypotheses")
     assert "No hypotheses." in terminal.line("")
@@ -155,17 +184,17 @@ def test_lines_are_completed_and_remembered():
     assert terminal.end() == 0
 
 
-def test_killed_and_come_back():
-    terminal = Terminal(3600, "0")
-    terminal.wait("0> $")
+def test_killed_and_come_back(opened):
+    terminal = opened(3600)
+    terminal.prompt()
     terminal.line("add fires on banks")
     terminal.line("probe fires he saw the bank.")
     terminal.type("run\r")
     terminal.wait("Ctrl-C stops it")
     terminal.child.kill()
     assert terminal.end() == -9
-    again = Terminal(0, "0")
-    assert "1 hypotheses, 1 probes, 1 of them not run yet" in again.wait("0> $")
+    again = opened()
+    assert "1 hypotheses, 1 probes, 1 of them not run yet" in again.prompt()
     assert "✓" in again.line("run")
     again.type("\x04")
     assert again.end() == 0
