@@ -96,7 +96,7 @@ class LanguageMind:
 
     async def refine(self, notebook: Notebook) -> list[Proposal]:
         """Revisions that are measurably better than what they replace."""
-        shown = self._shown(notebook)[:SHOWN]
+        standing = self._shown(notebook, refuted=True)
         try:
             found = await self._ask(
                 "refine",
@@ -115,7 +115,7 @@ class LanguageMind:
 
     async def conclude(self, notebook: Notebook) -> Explanation:
         """The model's words for one of the hypotheses; where it gives none, the rule's own."""
-        candidates = self._shown(notebook, all_of_them=True)
+        candidates = self._shown(notebook, refuted=True, replaced=True)
         if not candidates:
             return Explanation(
                 labels=("no explanation",),
@@ -160,13 +160,22 @@ class LanguageMind:
         return answer
 
     def _shown(
-        self, notebook: Notebook, all_of_them: bool = False
+        self, notebook: Notebook, refuted: bool = False, replaced: bool = False
     ) -> list[tuple[Hypothesis, Standing]]:
-        """Hypotheses with how they stand, the best supported first."""
-        chosen = notebook.hypotheses if all_of_them else notebook.live()
+        """Hypotheses with how they stand, the best supported first.
+
+        refuted, replaced: whether those are among them that probes refuted, or others replaced.
+        """
         sample = Sample(notebook.split, notebook.feature, notebook.measured())
-        found = [(one, Standing.of(one, notebook, sample)) for one in chosen]
-        return sorted(found, key=lambda pair: pair[1].rank)
+        found = [(one, Standing.of(one, notebook, sample)) for one in notebook.hypotheses]
+        kept = [
+            (one, standing)
+            for one, standing in found
+            if not standing.verdict.dropped
+            and (replaced or not standing.verdict.replaced)
+            and (refuted or standing.verdict.status != "refuted")
+        ]
+        return sorted(kept, key=lambda pair: pair[1].rank)
 
 
 @dataclass(frozen=True)
