@@ -102,8 +102,12 @@ class LanguageMind:
                 "refine",
                 Revisions,
                 notebook,
-                live=self._shown(notebook),
-                mistakes={one.id: Mistakes.of(one.rule, notebook) for one, _ in shown if one.rule},
+                live=standing,
+                mistakes={
+                    one.id: Mistakes.of(one.rule, notebook)
+                    for one, _ in standing[:SHOWN]
+                    if one.rule
+                },
                 surprises=_surprises(notebook),
             )
         except ReplyError as error:

@@ -26,8 +26,7 @@ WRONG = {
 
 def step(call):
     """Which step a prompt is of."""
-    form = call.schema["title"] if "title" in call.schema else ""
-    return form or call.body["response_format"]["json_schema"]["name"]
+    return call.body["response_format"]["json_schema"]["name"]
 
 
 def scripted(**answers):
@@ -58,10 +57,10 @@ GOOD = {
 }
 
 
-def explain(script, *, budget=None, explainer="sage", feature=on_words("boat"), record=None):
+def explain(script, *, budget=None, explainer="sage", feature=None, record=None):
     with LoopbackProvider(script) as server:
         task = Task(
-            source_of(feature),
+            source_of(feature or on_words("boat")),
             0,
             Mind(f"{server.url}/v1#scripted"),
             Spending(budget or Budget.for_mind(True)),
