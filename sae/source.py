@@ -108,7 +108,7 @@ class FunctionSource:
 
     def cover(self, features: Sequence[int]) -> None:
         """See FeatureSource: the function gives every feature. Raises CorpusError for a bad corpus."""
-        assert self.evidence
+        _ = self.evidence
         for feature in features:
             check_feature(feature, self.n_features)
 
