@@ -19,16 +19,13 @@ def print_results(found: list[Result], as_json: bool) -> None:
             typer.echo(result.as_json())
         return
     from ..summary import verdict_line
-    from ..terminal import console, means_table, recall_table, results_table
+    from ..terminal import console, results_page
 
     out = console()
     if not found:
         out.print("No feature of this run is done yet.")
         return
-    out.print(results_table(found))
-    if any(result.scores["predictive_pearson"] for result in found):
-        out.print(means_table(found))
-        out.print(recall_table(found))
+    out.print(results_page(found, out.width))
     out.print(verdict_line(found))
 
 
