@@ -25,7 +25,15 @@ BEFORE, AFTER = 18, 8
 #: Activations from this share of the typical maximum on are marked.
 MARKED = 0.05
 #: Windows shown first: top ones, then from bands of activation, then silent ones with favourites.
-TOP, BANDS, IN_BAND, NEAR_MISSES = 5, 5, 8, 8
+TOP, IN_BAND, NEAR_MISSES = 5, 8, 8
+#: Bands of activation, as shares of the typical maximum: name → edges.
+BANDS = {
+    "8 and more": (0.8, np.inf),
+    "6 to 8": (0.6, 0.8),
+    "4 to 6": (0.4, 0.6),
+    "2 to 4": (0.2, 0.4),
+    "below 2": (0.0, 0.2),
+}
 #: Words listed with what they do.
 WORDS = 24
 
@@ -67,12 +75,22 @@ def of_outcome(outcome: Outcome, unit: float) -> str:
     return excerpt(outcome.tokens, values, peak, unit)
 
 
-def bands(notebook: Notebook, n_bands: int = BANDS, each: int = IN_BAND) -> list[list[str]]:
-    """Excerpts of firing windows in bands of their peak, the strongest band first."""
+def bands(notebook: Notebook, each: int = IN_BAND) -> list[tuple[str, list[str]]]:
+    """Excerpts of firing windows, drawn from each band of their peak, the strongest band first.
+
+    The bands are equal shares of the typical maximum, not of the windows: most windows hardly fire.
+    """
     split, feature, unit = notebook.split, notebook.feature, notebook.stats.typical_max
-    found = split.spread(feature, n_bands * each, notebook.seed)
-    parts = np.array_split(np.arange(len(found)), min(n_bands, max(1, len(found))))
-    return [[of_exemplar(found[int(place)], unit) for place in part] for part in parts]
+    share = split.peaks(feature) / (unit or 1.0)
+    draw = np.random.default_rng([notebook.seed, feature])
+    found = []
+    for name, (low, high) in BANDS.items():
+        windows = np.flatnonzero((share > low) & (share <= high))
+        chosen = np.sort(draw.permutation(windows)[:each])
+        lines = [of_exemplar(split.exemplar(feature, int(window)), unit) for window in chosen]
+        if lines:
+            found.append((name, lines))
+    return found
 
 
 def top(notebook: Notebook, n: int = TOP) -> list[str]:
