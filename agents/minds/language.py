@@ -22,8 +22,9 @@ from ..rules.language import Rule
 from ..rules.mind import RuleMind, coverage
 from ..rules.render import labels
 from ..rules.sample import Sample
-from . import exhibits
+from . import exhibits, judge
 from .forms import Claim, Proposals, Revisions, Summary, Trials
+from .judge import Judgement
 from .mistakes import Mistakes
 from .sketch import Form, rule_of
 
@@ -98,6 +99,7 @@ class LanguageMind:
         """Revisions that are measurably better than what they replace."""
         standing = self._shown(notebook, refuted=True)
         try:
+            judgements = await self._judgements(standing[:SHOWN], notebook)
             found = await self._ask(
                 "refine",
                 Revisions,
@@ -108,6 +110,7 @@ class LanguageMind:
                     for one, _ in standing[:SHOWN]
                     if one.rule
                 },
+                judgements=judgements,
                 surprises=_surprises(notebook),
             )
         except ReplyError as error:
@@ -162,6 +165,19 @@ class LanguageMind:
         ]
         answer, _ = await ask(self.client, messages, form, spending=notebook.spending)
         return answer
+
+    async def _judgements(
+        self, standing: Sequence[tuple[Hypothesis, Standing]], notebook: Notebook
+    ) -> dict[int, Judgement]:
+        """How hypotheses in words alone do on a sample of windows: one call for each."""
+        found = {}
+        for one in (hypothesis for hypothesis, _ in standing if hypothesis.rule is None):
+            windows = judge.sample(notebook)
+            grades = await self._ask(
+                "judge", judge.Grades, notebook, hypothesis=one, windows=judge.plain(windows)
+            )
+            found[one.id] = judge.compared(grades, windows, notebook)
+        return found
 
     def _shown(
         self, notebook: Notebook, refuted: bool = False, replaced: bool = False

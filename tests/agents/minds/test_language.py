@@ -166,3 +166,26 @@ def test_a_provider_that_is_down_is_said():
 
     with pytest.raises(ProviderError):
         explain(scripted(**{"*": Failure(401)}))
+
+
+def test_words_without_a_sketch_are_judged_on_a_sample():
+    """The judge sees no activations; where it errs is shown to the next step."""
+    in_words = {"kind": "semantic", "statement": "Things that float.", "groups": []}
+    asked, shown = [], []
+
+    def grades(call):
+        asked.append(call.messages[-1].text)
+        lines = re.findall(r"^(\d+): (.*)$", asked[-1], re.M)
+        return {"grades": [{"window": int(n), "expected": 9 * ("river" in t)} for n, t in lines]}
+
+    def revisions(call):
+        shown.append(call.messages[-1].text)
+        return {"hypotheses": []}
+
+    answers = {"Proposals": {"hypotheses": [in_words]}, "Grades": grades, "Revisions": revisions}
+    conclusion, _ = explain(scripted(**{**GOOD, **answers}))
+    assert conclusion.explanation.rule is None
+    assert "[[" not in asked[0]
+    assert "H0 has no sketch" in shown[0]
+    wrongly = shown[0].split("Graded wrongly")[1]
+    assert re.search(r"^0, \d+: .*\[\[boat\|\d+\]\]", wrongly, re.M)
