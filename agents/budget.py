@@ -25,8 +25,8 @@ class Budget:
     def __post_init__(self) -> None:
         for cap in fields(self):
             value = getattr(self, cap.name)
-            if value is not None and value < 0:
-                raise ValueError(f"The cap on {cap.name} must not be negative, not {value}.")
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"The cap on {cap.name} must be a number from 0 on, not {value}.")
 
 
 @dataclass

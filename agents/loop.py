@@ -90,9 +90,9 @@ class Investigation:
         self._record = record
 
     @property
-    def goes_on(self) -> bool:
-        """Whether there is anything to probe, and a round left to do it in."""
-        return bool(self.notebook.stats.fired and self.notebook.spending.left("rounds"))
+    def fires(self) -> bool:
+        """Whether the feature fires at all, so that there is anything to probe."""
+        return bool(self.notebook.stats.fired)
 
     async def propose(self) -> list[Hypothesis]:
         """The mind's first hypotheses."""
@@ -120,12 +120,16 @@ class Investigation:
     async def round(self) -> bool:
         """Design, probe, refine. Returns whether another round could change anything.
 
-        Raises BudgetExhausted with what was affordable done.
+        Raises BudgetExhausted with what was affordable done. What cannot be probed any more is not
+        taken up: no conclusion rests on an untested hypothesis.
         """
         self.notebook.spending.spend("rounds")
         self.notebook.round += 1
         await self.probe(await self.design())
-        return bool(await self.refine())
+        better = await self._better()
+        if better:
+            self.notebook.spending.check("rounds")
+        return bool(self.add(better))
 
     async def design(self) -> Sequence[ProbeDesign]:
         """The mind's probes for the live hypotheses, not yet written down."""
@@ -192,10 +196,13 @@ class Investigation:
 
     async def refine(self) -> list[Hypothesis]:
         """The mind's better hypotheses, from what came back; none when nothing would change."""
+        return self.add(await self._better())
+
+    async def _better(self) -> Sequence[Proposal]:
         better = await self.mind.refine(self.notebook)
         for hypothesis in self.notebook.hypotheses:
             self._record("verdict", self.notebook.verdict(hypothesis))
-        return self.add(better)
+        return better
 
     async def conclude(self, status: Literal["concluded", "out_of_budget"]) -> Conclusion:
         """The mind's explanation, with all that led to it."""
@@ -208,7 +215,7 @@ class Investigation:
         notebook = self.notebook
         return Conclusion(
             status=status,
-            explanation=explanation,
+            explanation=_judged(explanation, notebook),
             hypotheses=tuple(notebook.hypotheses),
             probes=tuple(notebook.probes),
             outcomes=tuple(notebook.outcomes),
@@ -240,8 +247,16 @@ async def run_loop(
     status = "concluded"
     try:
         await loop.propose()
-        while loop.goes_on and await loop.round():
+        while loop.fires and await loop.round():
             pass
     except BudgetExhausted:
         status = "out_of_budget"
     return await loop.conclude(status)
+
+
+def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
+    """The explanation with the verdict on the hypothesis that it states."""
+    if explanation.hypothesis is None:
+        return explanation
+    verdict = notebook.verdict(notebook.hypotheses[explanation.hypothesis])
+    return explanation.model_copy(update={"verdict": verdict.status})

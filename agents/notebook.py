@@ -15,6 +15,8 @@ from .records import Hypothesis, Outcome, Probe, Verdict
 
 #: From this posterior a hypothesis tested on both sides is confirmed; below the second, refuted.
 CONFIRMED, REFUTED = 0.8, 0.5
+#: Probes that ask whether the place in the text matters: purpose → what they do to the trigger.
+POSITION_TESTS = {"bare": "alone", "moved to the start": "as the first word"}
 
 
 @dataclass
@@ -45,27 +47,25 @@ class Notebook:
         agreed = {True: [0, 0], False: [0, 0]}
         for outcome in self.outcomes:
             probe = by_id[outcome.probe]
-            if probe.hypothesis == hypothesis.id:
+            if probe.hypothesis == hypothesis.id and probe.purpose not in POSITION_TESTS:
                 agreed[probe.fires][0] += outcome.agreed
                 agreed[probe.fires][1] += 1
         fires, silent = agreed[True], agreed[False]
         posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
-        if hypothesis.id in self.dropped:
-            status = "dropped"
-        elif hypothesis.id in self.refined:
-            status = "refined"
+        if not fires[1] + silent[1]:
+            status = "untested"
         elif posterior >= CONFIRMED and fires[1] and silent[1]:
             status = "confirmed"
-        elif posterior < REFUTED:
-            status = "refuted"
         else:
-            status = "open"
+            status = "refuted" if posterior < REFUTED else "open"
         return Verdict(
             hypothesis=hypothesis.id,
             status=status,
             fires_as_predicted=(fires[0], fires[1]),
             silent_as_predicted=(silent[0], silent[1]),
             posterior=posterior,
+            replaced=hypothesis.id in self.refined,
+            dropped=hypothesis.id in self.dropped,
         )
 
     def measured(self) -> list[TokenActivations]:
@@ -76,5 +76,12 @@ class Notebook:
         ]
 
     def live(self) -> Sequence[Hypothesis]:
-        """Hypotheses that no child has replaced and no probe has refuted."""
-        return [h for h in self.hypotheses if self.verdict(h).status in ("open", "confirmed")]
+        """Hypotheses that none has replaced, nobody dropped and no probes have refuted."""
+        verdicts = {h.id: self.verdict(h) for h in self.hypotheses}
+        return [
+            h
+            for h in self.hypotheses
+            if verdicts[h.id].status != "refuted"
+            and not verdicts[h.id].replaced
+            and not verdicts[h.id].dropped
+        ]

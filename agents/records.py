@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from .rules.language import Rule
 
+#: What probes may say of a hypothesis (rule: see Verdict).
+Standing = Literal["confirmed", "open", "refuted", "untested"]
+
 
 class Record(BaseModel):
     """Base of the records: immutable, and unknown fields are an error."""
@@ -70,17 +73,20 @@ class Verdict(Record):
     """What the outcomes say of a hypothesis; decided by code, never by a mind.
 
     fires_as_predicted and silent_as_predicted: (agreed, run) of the probes that should fire and of
-    those that should not. posterior: probability that a fresh probe agrees (mean of a Beta(1, 1)
-    prior with the counts, the lower of the two sides). status: "confirmed" from .8 with both sides
-    tested, "refuted" below .5, else "open"; "refined" when a child took its place, "dropped" when a
-    person gave it up.
+    those that should not; probes that only move the trigger are left out, since many features are
+    silent at the start of any text, whatever it says. posterior: probability that a fresh probe
+    agrees (mean of a Beta(1, 1) prior with the counts, the lower of the two sides). status:
+    "confirmed" from .8 with both sides tested, "refuted" below .5, "untested" without any probe,
+    else "open". replaced: a refined hypothesis took its place. dropped: a person gave it up.
     """
 
     hypothesis: int
-    status: Literal["open", "confirmed", "refuted", "refined", "dropped"]
+    status: Standing
     fires_as_predicted: tuple[int, int]
     silent_as_predicted: tuple[int, int]
     posterior: float
+    replaced: bool = False
+    dropped: bool = False
 
 
 class Explanation(Record):
@@ -90,6 +96,8 @@ class Explanation(Record):
     fires on and what not. rule: executable, for minds that can give one. side: "input" (what it
     responds to) or "output" (what it does). coverage: share of the feature's activation mass on the
     `explain` split that lies on tokens the rule predicts to fire, or None without a rule.
+    hypothesis: the number of the one that it states. verdict: what the probes said of that one, set
+    by the loop; "untested" where none was run for it, None where no hypothesis is stated.
     """
 
     labels: tuple[str, ...]
@@ -98,6 +106,8 @@ class Explanation(Record):
     side: Literal["input", "output"] = "input"
     coverage: float | None = None
     notes: tuple[str, ...] = ()
+    hypothesis: int | None = None
+    verdict: Standing | None = None
 
 
 class Conclusion(Record):

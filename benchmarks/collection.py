@@ -30,7 +30,8 @@ import torch
 
 from sagescope.sae.collect import collect
 from sagescope.sae.corpus import Corpus, corpus_of, load_corpus
-from sagescope.sae.encoder import TOKENS_PER_PASS, LatentReader, load_sae, pretrained_names
+from sagescope.sae.encoder import TOKENS_PER_PASS, LatentReader
+from sagescope.sae.loading import load_sae, pretrained_names
 from sagescope.sae.subject import SubjectModel
 from sagescope.sae.windows import batches, cut
 

@@ -17,8 +17,9 @@ import sys
 import time
 
 from sagescope.sae.corpus import load_corpus
-from sagescope.sae.encoder import LatentReader, load_sae, pretrained_names
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.host import ActivationHost
+from sagescope.sae.loading import load_sae, pretrained_names
 from sagescope.sae.subject import SubjectModel
 
 SUBJECT = "smollm2-135m-instruct"

@@ -1,8 +1,9 @@
 """Kill `sagescope explain` with SIGKILL at random moments, resume it, compare with an unbroken run.
 
-    python benchmarks/resume.py [--kills 20] [--features 8] [--sae NAME]
+    python benchmarks/resume.py [--kills 20] [--features 8] [--sae NAME] [--seed N]
 
-A moment is a number of events in the journal, drawn evenly over the length of the unbroken run.
+A moment is a number of events in the journal, drawn evenly over the length of the unbroken run;
+every start draws others unless it is given the seed that an earlier one printed.
 Each run is killed five times, then brought to its end; its explanations and scores must equal the
 unbroken run's byte for byte (but for the seconds they took). Ends with an error where they do not.
 """
@@ -10,6 +11,7 @@ unbroken run's byte for byte (but for the seconds they took). Ends with an error
 import argparse
 import json
 import random
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -63,12 +65,14 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=20)
     options.add_argument("--features", type=int, default=8)
     options.add_argument("--sae")
+    options.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     asked = options.parse_args()
     source = ["--sae", asked.sae] if asked.sae else []
 
     drawn = answer(sagescope("features", "--draw", str(asked.features), "--json", *source))
     features = ",".join(str(row["feature"]) for row in drawn)
-    draw = random.Random()
+    draw = random.Random(asked.seed)
+    print(f"seed: {asked.seed}")
     with tempfile.TemporaryDirectory() as folder:
 
         def command(journal: Path) -> list[str]:

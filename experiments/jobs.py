@@ -33,7 +33,7 @@ from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
 from .results import Result, results_of, standing_events
-from .scoring import Target, score_simulator, simulators
+from .scoring import Simulator, Target, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Job:
         return {
             "subject": source.subject,
             "sae": source.sae,
-            "evidence": getattr(source, "key", None),
+            "evidence": source.key,
             "explainer": self.explainer,
             "mind": self.mind,
             "budget": asdict(self.budget),
@@ -251,24 +251,36 @@ class _Worker:
         other = self._other(feature)
         target = Target(RecordedSource(self.source, self.run), feature, self.job.seed)
         random = _explanation(self.standing[other]) if other is not None else None
-        name, about = "explanation", {}
+        about = {"random_explanation": {"explanation_of": other}} if random else {}
         try:
             subjects = simulators(target, _explanation(standing), random)
-            for name, simulator in subjects.items():
-                about = {"explanation_of": other} if name == "random_explanation" else {}
-                again = self.job.retry_failed and "why" in standing.get(name, {})
-                if name in standing and not again:
-                    continue
-                if name == "explanation" and not _can_predict(standing):
-                    self._scored(feature, name, {"why": NO_RULE})
-                    continue
-                scored = await score_simulator(target, simulator)
-                self._scored(feature, name, {**about, **scored.model_dump()})
         except JournalError:
             raise
         except Exception as error:
             log.info("scoring feature %d failed", feature, exc_info=True)
-            self._scored(feature, name, {**about, "why": _sentence(error)})
+            for name in ("explanation", *about, "token_lookup"):
+                if name not in standing:
+                    self._scored(feature, name, {**about.get(name, {}), "why": _sentence(error)})
+            return
+        for name, simulator in subjects.items():
+            again = self.job.retry_failed and "why" in standing.get(name, {})
+            if name in standing and not again:
+                continue
+            if name == "explanation" and not _can_predict(standing):
+                marks = {"why": NO_RULE}
+            else:
+                marks = await self._marks(target, simulator)
+            self._scored(feature, name, {**about.get(name, {}), **marks})
+
+    async def _marks(self, target: Target, simulator: Simulator) -> dict[str, Any]:
+        """What a simulator scores, or why it scores nothing: the others are scored all the same."""
+        try:
+            return (await score_simulator(target, simulator)).model_dump()
+        except JournalError:
+            raise
+        except Exception as error:
+            log.info("scoring feature %d failed", target.feature, exc_info=True)
+            return {"why": _sentence(error)}
 
     def _scored(self, feature: int, name: str, payload: dict[str, Any]) -> None:
         self.standing[feature][name] = {"of": name, **payload}
@@ -297,6 +309,11 @@ class RecordedSource:
         self.subject, self.sae, self.n_features = source.subject, source.sae, source.n_features
         self._source, self._run = source, run
         self._known: dict[int, dict[str, TokenActivations]] = {}
+
+    @property
+    def key(self) -> dict[str, Any] | None:
+        """See FeatureSource."""
+        return self._source.key
 
     @property
     def evidence(self) -> Evidence:

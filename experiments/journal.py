@@ -52,7 +52,7 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 def default_path() -> Path:
     """`$SAGESCOPE_JOURNAL`, or `sagescope.db` in the current folder."""
-    return Path(os.environ.get("SAGESCOPE_JOURNAL") or "sagescope.db").expanduser()
+    return Path(os.environ.get("SAGESCOPE_JOURNAL") or "sagescope.db")
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,10 @@ class Journal:
     def open(cls, path: Path | None, create: bool = True) -> Journal:
         """Open the journal at `path` (None: a new one in memory, gone when it is closed).
 
-        Raises JournalError where there is none and `create` is not set, and for a file that is
+        path: `~` and `~name` at its start are home folders. Raises JournalError where there is none and `create` is not set, and for a file that is
         damaged, of a newer Sagescope or no journal.
         """
+        path = path and _expanded(path)
         if path and not create and not path.exists():
             raise JournalError(
                 f"There is no journal at {path}: run `sagescope explain` first, or name another "
@@ -152,7 +153,10 @@ class Journal:
     def runs(self) -> list[Run]:
         """All runs, oldest first, for reading."""
         rows = self._all("SELECT id, name, created, config FROM runs ORDER BY id")
-        return [Run(self, row[0], row[1], row[2], json.loads(row[3])) for row in rows]
+        return [
+            Run(self, id, name, created, self.decoded(text, dict))
+            for id, name, created, text in rows
+        ]
 
     def run(self, name: str) -> Run:
         """One run, for reading. Raises UnknownName, with the near names."""
@@ -192,6 +196,25 @@ class Journal:
                 yield run
             finally:
                 run.writable = False
+
+    def decoded(self, text: str, kind: type = object) -> Any:
+        """What the file holds as JSON. Raises JournalError for what is none, or not of a `kind`."""
+        with self.reading("An entry"):
+            value = json.loads(text)
+            if not isinstance(value, kind):
+                raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
+        return value
+
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Say of `what` that it cannot be read, where it is not as it was once written."""
+        try:
+            yield
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise JournalError(
+                f"{what} of the journal {self.path} is damaged ({type(error).__name__}: {error}): "
+                f"take an undamaged copy, or begin a new run."
+            ) from error
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -264,11 +287,22 @@ class Run:
             query += f" AND kind IN ({', '.join('?' * len(kinds))})"
             values.extend(kinds)
         rows = self.journal._all(query + " ORDER BY id", values)
-        return [Event(number, place, kind, json.loads(text)) for number, place, kind, text in rows]
+        decoded = self.journal.decoded
+        return [Event(number, place, kind, decoded(text)) for number, place, kind, text in rows]
+
+    def reading(self, feature: int | None = None) -> contextlib.AbstractContextManager[None]:
+        """Where payloads are taken apart: what is missing or wrong in them is a JournalError."""
+        of = "" if feature is None else f" of feature {feature}"
+        return self.journal.reading(f"An event{of} of the run {self.name!r}")
+
+    def in_force(self, feature: int | None = None, kinds: Sequence[str] = ()) -> list[Event]:
+        """Events as `events` gives them, without what was undone (kinds must name "undone")."""
+        with self.reading(feature):
+            return in_force(self.events(feature, kinds))
 
     def attempt(self, feature: int) -> list[Event]:
         """What stands of a feature's latest attempt, without earlier, broken-off ones."""
-        events = in_force(self.events(feature))
+        events = self.in_force(feature)
         starts = [place for place, event in enumerate(events) if event.kind == "started"]
         return events[starts[-1] :] if starts else events
 
@@ -282,7 +316,10 @@ class Run:
             " AND kind IN ('started', 'concluded', 'undone') ORDER BY id",
             [self.id],
         )
-        events = in_force(Event(at, feature, kind, json.loads(p)) for at, feature, kind, p in rows)
+        with self.reading():
+            events = in_force(
+                Event(at, feature, kind, json.loads(text)) for at, feature, kind, text in rows
+            )
         latest = {event.feature: event.kind for event in events}
         return sum(kind == "concluded" for kind in latest.values())
 
@@ -290,10 +327,20 @@ class Run:
     def features(self) -> list[int]:
         """Every feature that was ever asked for, in the order of the asking."""
         sessions = self.events(kinds=["session"])
-        return list(dict.fromkeys(f for event in sessions for f in event.payload["features"]))
+        with self.reading():
+            return list(dict.fromkeys(f for event in sessions for f in event.payload["features"]))
 
 
 # -------------------------------------------------------------------- inside
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise JournalError(
+            f"The journal {path} cannot be used: there is no such home folder; give the whole path."
+        ) from error
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:

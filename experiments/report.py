@@ -6,6 +6,7 @@ corpus can do no harm in it. Every string passes `visible`, then Jinja2's escapi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,14 +21,25 @@ from ..agents.records import Outcome
 from ..agents.rules.match import predict
 from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
+from ..sae.visible import visible
 from .journal import Run
 from .results import Result
-from .summary import BANDS, COLUMNS, ROWS, band_name, means, scores_of
+from .summary import (
+    BANDS,
+    COLUMNS,
+    ROWS,
+    band_name,
+    means,
+    scores_of,
+    two_decimals,
+    verdict_line,
+)
 from .transcript import Transcript, transcript_of
-from .visible import visible
 
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 32, 16
+#: Of the run's settings, those on the page.
+CONFIG = ("subject", "sae", "explainer", "mind", "seed", "sagescope")
 
 
 @dataclass(frozen=True)
@@ -46,10 +58,16 @@ class Piece:
 
 
 def write_report(run: Run, output: Path) -> None:
-    """Write the page for a run to `output`, whole or not at all."""
+    """Write the page for a run to `output`: to a file whole or not at all, through links.
+
+    What is there and is no file, a pipe or /dev/stdout for instance, stays and is written into.
+    """
     page = render_report(run)
     try:
-        with new_file(output) as draft:
+        if output.exists() and not output.is_file():
+            output.write_text(page, encoding="utf-8")
+            return
+        with new_file(Path(os.path.realpath(output))) as draft:
             draft.write_text(page, encoding="utf-8")
             draft.chmod(0o644)
     except OSError as error:
@@ -62,11 +80,15 @@ def render_report(run: Run) -> str:
     """The page for a run as HTML."""
     stories = [transcript_of(run, feature) for feature in run.features]
     results = [story.result for story in stories if story.result]
+    with run.reading():
+        config = {name: run.config[name] for name in CONFIG}
     return _template().render(
         run=run,
+        config=config,
         stories=stories,
         done=len(results),
         means=means(results) if results else [],
+        verdicts=verdict_line(results) if results else "",
         columns=COLUMNS,
         rows=ROWS,
         bands=[band_name(band) for band in BANDS],
@@ -82,7 +104,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, figure=_figure)
+    environment.filters.update(number=two_decimals, figure=_figure)
     environment.globals.update(
         pieces_of=pieces_of,
         outcome_pieces=outcome_pieces,
@@ -96,14 +118,6 @@ def _template() -> Any:
 def _shown(value: Any) -> Any:
     """What every expression of the template goes through."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _number(value: float | None) -> str:
-    """A score: two decimals, without the zero before the point."""
-    if value is None:
-        return "–"
-    shown = f"{abs(value):.2f}".replace("0.", ".", 1)
-    return f"−{shown}" if value <= -0.005 else shown
 
 
 def _figure(value: float) -> str:

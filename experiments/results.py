@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from ..agents import records
-from ..sae.errors import JournalError, RuleError
+from ..sae.errors import RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
-from .journal import Event, Run, in_force
+from .journal import Event, Run
 from .scoring import CONTROL_NAMES, Score
 
 #: The scores that every result names. Others may stand beside them.
@@ -134,8 +134,10 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
     """
     standing: dict[int, dict[str, Any]] = {}
     kinds = ["facts", "started", "concluded", "scored", "undone"]
-    for event in in_force(run.events(feature, kinds)):
-        if event.feature is not None:
+    for event in run.in_force(feature, kinds):
+        if event.feature is None:
+            continue
+        with run.reading(event.feature):
             _count(standing.setdefault(event.feature, {}), event)
     return standing
 
@@ -157,7 +159,7 @@ def _result(
     concluded = standing.get("concluded")
     if concluded is None:
         return None
-    try:
+    with run.reading(feature):
         conclusion = concluded["conclusion"]
         explanation = Explanation.model_validate(conclusion["explanation"])
         explanation._source = source
@@ -183,11 +185,6 @@ def _result(
             error=conclusion.get("error"),
             details=dict(_details(standing)),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise JournalError(
-            f"What the journal {run.journal.path} holds of feature {feature} of the run "
-            f"{run.name!r} cannot be read ({type(error).__name__}: {error})."
-        ) from error
 
 
 def _scores(scored: Mapping[str, Any] | None) -> Scores | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,10 +13,11 @@ from .scoring import Score, mean_with_interval
 
 #: The scores of a table, coverage first: name → heading.
 COLUMNS = {
+    "coverage": "coverage",
+    "recall": "band recall",
+    "precision": "precision",
     "predictive_pearson": "Pearson",
     "predictive_auprc": "AUPRC",
-    "recall": "recall",
-    "precision": "precision",
     "generative": "generative",
     "boundary": "boundary",
     "input": "input",
@@ -30,6 +32,8 @@ ROWS = {
 BANDS = tuple(pairwise((0.0, *QUANTILES, 1.0)))
 #: The two kinds of features, which every run reports apart (see `sagescope.sae.lookup`).
 STRATA = ("lexical", "contextual")
+#: What probes may say of an explanation, the best first.
+VERDICTS = ("confirmed", "open", "refuted", "untested")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,16 @@ def _means(group: str, of: str, results: Sequence[Result]) -> Means:
     )
 
 
+def verdict_line(results: Sequence[Result]) -> str:
+    """How many explanations the probes confirmed, and how many ran out of budget, in one line."""
+    verdicts = Counter(result.explanation.verdict for result in results)
+    parts = [f"{verdicts[name]} {name}" for name in VERDICTS if verdicts[name]]
+    parts += [f"{verdicts[None]} without a tested hypothesis"] if verdicts[None] else []
+    short = sum(result.status == "out_of_budget" for result in results)
+    ended = f"; {short} of {len(results)} ran out of budget" if short else ""
+    return f"Verdicts of the probes: {', '.join(parts)}{ended}."
+
+
 def scores_of(result: Result, of: str) -> Scores | None:
     """The scores of the explanation or of one control."""
     return result.scores if of == "explanation" else result.controls[of]
@@ -86,3 +100,11 @@ def _mean(values: Sequence[float]) -> float | None:
 def band_name(band: tuple[float, float]) -> str:
     """A band in percent, as in "25–50 %"."""
     return f"{band[0]:.0%}–{band[1]:.0%}".replace("%–", "–")
+
+
+def two_decimals(value: float | None) -> str:
+    """A score as people read it, as in .73 and −.05; a dash where there is none."""
+    if value is None:
+        return "–"
+    shown = f"{abs(value):.2f}".removeprefix("0")
+    return f"−{shown}" if value <= -0.005 else shown

@@ -26,23 +26,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ..agents.records import Hypothesis, Verdict, short
+from ..sae.visible import visible
 from .results import Result
 from .scoring import Item, Score
-from .summary import BANDS, COLUMNS, ROWS, band_name, means
+from .summary import BANDS, COLUMNS, ROWS, Means, band_name, means, two_decimals
 from .transcript import Transcript, Trial
-from .visible import visible
 
 #: Width of what is printed into a pipe or a file.
 PIPED_WIDTH = 140
+#: From this width on, a score has a column.
+WIDE = 140
+MEANS_TITLE = "Means over features, beside their controls (95 % intervals)"
+RECALL_TITLE = "Recall by quantile of the feature's activation"
 #: Tokens of an exemplar that are shown before and after its peak.
 BEFORE, AFTER = 16, 8
-STATUS_STYLES = {
-    "confirmed": "green",
-    "refuted": "red",
-    "refined": "dim",
-    "dropped": "dim",
-    "open": "yellow",
-}
+STATUS_STYLES = {"confirmed": "green", "refuted": "red", "untested": "yellow", "open": "yellow"}
 
 
 def console() -> Console:
@@ -57,6 +55,24 @@ def text(value: object, style: str = "", limit: int | None = None) -> Text:
 
 
 # -------------------------------------------------------------------- a run's tables
+
+
+def results_page(results: Sequence[Result], width: int) -> Group:
+    """A run's tables: its features, the means beside their controls, recall by quantile.
+
+    width: of the terminal; a narrow one gets the same numbers below one another.
+    """
+    wide = width >= WIDE
+    tables: list[RenderableType] = [results_table(results) if wide else results_list(results)]
+    if any(result.scores["predictive_pearson"] for result in results):
+        found = means(results)
+        headings = [*COLUMNS.values()]
+        scores = [[_score(row.scores[name]) for name in COLUMNS] for row in found]
+        bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
+        table = _means_wide if wide else _means_narrow
+        tables += table(MEANS_TITLE, headings, found, scores)
+        tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
+    return Group(*tables)
 
 
 def results_table(results: Sequence[Result]) -> Table:
@@ -77,78 +93,80 @@ def results_table(results: Sequence[Result]) -> Table:
     return table
 
 
-def means_table(results: Sequence[Result]) -> Table:
-    """Means over features by stratum, each beside its controls."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title="Means over features, beside their controls (95 % intervals)",
-        title_justify="left",
-        title_style="bold",
-    )
+def results_list(results: Sequence[Result]) -> Table:
+    """The same for a narrow terminal: the scores in words, without their intervals."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("feature", justify="right")
+    table.add_column("explanation and scores", ratio=1)
+    for result in results:
+        cell = _explanation(result).append(f"\n{result.stratum or 'no stratum'}", "dim")
+        for name, heading in COLUMNS.items():
+            score = result.scores.get(name)
+            if score is not None and score.value is not None:
+                cell.append(f"  {heading} ", "dim").append(two_decimals(score.value))
+        table.add_row(text(result.index), cell)
+    return table
+
+
+def _means_wide(
+    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
+) -> list[Table]:
+    """One table: a row for each stratum and control."""
+    table = _titled(title)
     table.add_column("stratum")
     table.add_column("of", min_width=18)
-    for heading in COLUMNS.values():
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in means(results):
+    for row, shown in zip(rows, cells, strict=True):
         first = row.of == "explanation"
-        group = f"{row.group} ({row.features})" if first else ""
-        scores = (_score(row.scores[name]) for name in COLUMNS)
         table.add_row(
-            group,
+            f"{row.group} ({row.features})" if first else "",
             ROWS[row.of],
-            *scores,
+            *shown,
             style="" if first else "dim",
             end_section=row.of == list(ROWS)[-1],
         )
-    return table
+    return [table]
 
 
-def recall_table(results: Sequence[Result]) -> Table:
-    """Mean recall in each band of the activation range."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title="Recall by quantile of the feature's activation",
-        title_justify="left",
-        title_style="bold",
-    )
-    table.add_column("stratum")
-    table.add_column("of", min_width=18)
-    for band in BANDS:
-        table.add_column(band_name(band), justify="right", no_wrap=True)
-    for row in means(results):
-        first = row.of == "explanation"
-        table.add_row(
-            row.group if first else "",
-            ROWS[row.of],
-            *(_number(recall) for recall in row.recalls),
-            style="" if first else "dim",
-            end_section=row.of == list(ROWS)[-1],
-        )
-    return table
+def _means_narrow(
+    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
+) -> list[Table]:
+    """A table for each stratum: a row for each score, a column for each control."""
+    tables = []
+    for group in dict.fromkeys(row.group for row in rows):
+        own = [place for place, row in enumerate(rows) if row.group == group]
+        table = _titled(f"{title}: {group} ({rows[own[0]].features})")
+        table.add_column("")
+        for place in own:
+            table.add_column(ROWS[rows[place].of], justify="right")
+        for number, heading in enumerate(headings):
+            table.add_row(heading, *(cells[place][number] for place in own))
+        tables.append(table)
+    return tables
+
+
+def _titled(title: str) -> Table:
+    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
 
 
 def _explanation(result: Result) -> Text:
     if result.status == "failed":
         return text(f"failed: {result.error}", "red", 100)
     shown = text("; ".join(result.explanation.labels) or result.explanation.description, "", 100)
+    if result.explanation.verdict:
+        verdict = result.explanation.verdict
+        shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
     return shown.append(" (out of budget)", "yellow") if result.status != "concluded" else shown
 
 
 def _score(score: Score | None) -> Text:
     if score is None or score.value is None:
         return Text("–", "dim")
-    shown = Text(_number(score.value))
+    shown = Text(two_decimals(score.value))
     if score.low is not None and score.high is not None:
-        shown.append(f"\n{_number(score.low)}–{_number(score.high)}", "dim")
+        shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
     return shown
-
-
-def _number(value: float | None) -> str:
-    """Two decimals, without the zero before the point."""
-    if value is None:
-        return "–"
-    shown = f"{abs(value):.2f}".replace("0.", ".", 1)
-    return f"−{shown}" if value <= -0.005 else shown
 
 
 def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
@@ -160,7 +178,7 @@ def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
         table.add_row(
             str(row["feature"]),
             row["stratum"],
-            _number(row["lookup_pearson"]),
+            two_decimals(row["lookup_pearson"]),
             f"{row['fired']:,}",
             f"{row['density']:.3%}",
             f"{row['mean']:.3g}",
@@ -177,7 +195,7 @@ def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
     for row in rows:
         done = f"{row['done']}/{row['features']}"
         begun = row["created"][:16].replace("T", " ")
-        settings = (row[name] for name in ("subject", "sae", "explainer", "mind", "seed"))
+        settings = (row.get(name, "–") for name in ("subject", "sae", "explainer", "mind", "seed"))
         table.add_row(*map(text, (row["run"], begun, done, *settings)))
     return table
 
@@ -240,7 +258,7 @@ def _head(story: Transcript) -> Iterator[RenderableType]:
         stats = story.facts["stats"]
         yield text(
             f"{story.facts['stratum']} (a token table predicts it with "
-            f"{_number(story.facts['lookup_pearson'])}); fires on {stats['density']:.3%} of "
+            f"{two_decimals(story.facts['lookup_pearson'])}); fires on {stats['density']:.3%} of "
             f"{stats['tokens']:,} tokens; typical maximum {stats['typical_max']:.3g}, counts as "
             f"firing from {stats['fires_at']:.3g}",
             "dim",
@@ -307,7 +325,7 @@ def _verdict(verdict: Verdict | None) -> Text:
     return Text.assemble(
         (verdict.status, STATUS_STYLES[verdict.status]),
         f"  fired {fired}/{should}, silent {silent}/{should_not} as predicted, "
-        f"posterior {_number(verdict.posterior)}",
+        f"posterior {two_decimals(verdict.posterior)}",
     )
 
 

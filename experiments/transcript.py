@@ -6,11 +6,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
+
 from ..agents.records import Hypothesis, Outcome, Probe, Record, Verdict
 from ..sae.errors import FeatureError
 from .journal import Event, Run
 from .results import Result, result_of
 from .scoring import Item
+
+
+class Stats(TypedDict):
+    """What every reader needs of the statistics in a "facts" event."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # pyright: ignore[reportGeneralTypeIssues]
+    tokens: int
+    density: float
+    mean: float
+    typical_max: float
+    fires_at: float
+
+
+class Facts(TypedDict):
+    """The payload of a "facts" event."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # pyright: ignore[reportGeneralTypeIssues]
+    stratum: str
+    lookup_pearson: float | None
+    stats: Stats
+
+
+class Shown(TypedDict):
+    """One context in an "exemplars" event."""
+
+    tokens: list[str]
+    activations: list[float]
+    peak: int
+
+
+FACTS = TypeAdapter(Facts)
+EXEMPLARS = TypeAdapter(dict[str, list[Shown]])
 
 
 class Trial(Record):
@@ -77,27 +112,33 @@ def transcript_of(run: Run, feature: int) -> Transcript:
             f"those it has."
         )
     events = run.attempt(feature)
-    outcomes = {one.probe: one for one in _read(events, "outcome", Outcome)}
-    verdicts = {one.hypothesis: one for one in _read(events, "verdict", Verdict)}
-    concluded = _last(events, "concluded") or {}
-    for verdict in concluded.get("conclusion", {}).get("verdicts", ()):
-        verdicts[verdict["hypothesis"]] = Verdict.model_validate(verdict)
-    scored = [e.payload for e in events if e.kind == "scored" and e.payload["of"] == "explanation"]
-    items = scored[-1].get("details", {}).get("items", ()) if scored else ()
-    return Transcript(
-        feature=feature,
-        facts=_last(run.events(feature, ["facts"]), "facts"),
-        exemplars=_last(run.events(feature, ["exemplars"]), "exemplars") or {},
-        hypotheses=tuple(_read(events, "hypothesis", Hypothesis)),
-        trials=tuple(
-            Trial(probe=one, outcome=outcomes.get(one.id)) for one in _read(events, "probe", Probe)
-        ),
-        verdicts=verdicts,
-        notes=tuple(event.payload for event in events if event.kind == "note"),
-        items=tuple(Item.model_validate(item) for item in items),
-        result=result_of(run, feature),
-        traceback=concluded.get("traceback"),
-    )
+    facts = _last(run.events(feature, ["facts"]), "facts")
+    exemplars = _last(run.events(feature, ["exemplars"]), "exemplars")
+    with run.reading(feature):
+        outcomes = {one.probe: one for one in _read(events, "outcome", Outcome)}
+        verdicts = {one.hypothesis: one for one in _read(events, "verdict", Verdict)}
+        concluded = _last(events, "concluded") or {}
+        for verdict in concluded.get("conclusion", {}).get("verdicts", ()):
+            verdicts[verdict["hypothesis"]] = Verdict.model_validate(verdict)
+        scored = [
+            e.payload for e in events if e.kind == "scored" and e.payload["of"] == "explanation"
+        ]
+        items = scored[-1].get("details", {}).get("items", ()) if scored else ()
+        return Transcript(
+            feature=feature,
+            facts=dict(FACTS.validate_python(facts)) if facts else None,
+            exemplars=EXEMPLARS.validate_python(exemplars or {}),
+            hypotheses=tuple(_read(events, "hypothesis", Hypothesis)),
+            trials=tuple(
+                Trial(probe=one, outcome=outcomes.get(one.id))
+                for one in _read(events, "probe", Probe)
+            ),
+            verdicts=verdicts,
+            notes=tuple(event.payload for event in events if event.kind == "note"),
+            items=tuple(Item.model_validate(item) for item in items),
+            result=result_of(run, feature),
+            traceback=concluded.get("traceback"),
+        )
 
 
 def _read(events: Sequence[Event], kind: str, record: Any) -> list[Any]:

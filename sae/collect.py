@@ -27,7 +27,7 @@ from .corpus import Corpus, Document
 from .encoder import LatentReader, Latents
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
-from .paths import cache_root
+from .paths import cache_root, writable
 from .shipped import Shipped
 from .splits import SHARES, Splitter
 from .store import SplitShard, Vocabulary
@@ -131,7 +131,7 @@ def _collect(
         known = len(vocabulary.place)
         ids = {name: [vocabulary.add(p.strings) for p in plan[name]] for name in plan}
         digest = store.plan_digest({name: [p.window for p in plan[name]] for name in plan})
-        if (store.described(path) or {}).get("plan") == digest:
+        if store.is_whole(path, digest):
             bar.skip(_size(plan))
         else:
             if shipped:
@@ -291,8 +291,10 @@ def _joined(parts: Sequence[np.ndarray], kind: Any) -> np.ndarray:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one process at a time collects into a folder; the lock goes when its process does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+    with writable(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = (folder.parent / f"{folder.name}.lock").open("w")
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

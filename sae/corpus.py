@@ -15,19 +15,23 @@ SAE leaves out (or sees).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import importlib.util
 import io
 import json
+import os
 import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .errors import CorpusError, UnknownName
+from .errors import CorpusError, UnknownName, first_line
+from .paths import user_path
 
 TEXT_FIELD = "text"
 FILE_KINDS = (".txt", ".jsonl", ".parquet")
@@ -67,7 +71,10 @@ def load_corpus(spec: str) -> Corpus:
 
     Raises CorpusError for what cannot be read and UnknownName for an unknown built-in.
     """
-    path = Path(spec).expanduser()
+    if spec.startswith("hf:") and "#" not in spec:
+        name = spec.removeprefix("hf:")
+        return Corpus(spec, lambda: _read_hub(name), lambda: _hub_digest(name))
+    path = user_path(spec, CorpusError)
     if "#" in spec and not path.exists():
         from .splits import PARTS, part
 
@@ -81,11 +88,8 @@ def load_corpus(spec: str) -> Corpus:
             raise UnknownName("built-in corpus", name, BUILTIN)
         read, files = BUILTIN[name]
         return Corpus(spec, read, lambda: _digest([_package_file(*file) for file in files]))
-    if spec.startswith("hf:"):
-        name = spec.removeprefix("hf:")
-        return Corpus(spec, lambda: _read_hub(name), lambda: _hub_digest(name))
     if path.is_dir():
-        return Corpus(spec, lambda: _read_folder(path), lambda: _digest(_files_in(path)))
+        return Corpus(spec, lambda: _read_folder(path), lambda: _folder_digest(path))
     if not path.exists():
         raise CorpusError(
             f"There is no corpus at {spec!r}. Give a file ({', '.join(FILE_KINDS)}), a folder, "
@@ -94,7 +98,7 @@ def load_corpus(spec: str) -> Corpus:
     if path.suffix not in FILE_KINDS:
         raise CorpusError(f"{spec} is none of {', '.join(FILE_KINDS)}.")
     return Corpus(
-        spec, lambda: _read_file(path, path.name, one_document=False), lambda: _digest([path])
+        spec, lambda: _read_file(path, path.name, one_document=False), lambda: _file_digest(path)
     )
 
 
@@ -122,11 +126,39 @@ def _digest(files: list[Path]) -> str:
     return found.hexdigest()
 
 
+def _file_digest(path: Path) -> str:
+    """Of a file's kind and content: the same bytes mean other documents as another kind."""
+    with _readable(path):
+        return hashlib.sha256(f"file {path.suffix} {_digest([path])}".encode()).hexdigest()
+
+
+def _folder_digest(folder: Path) -> str:
+    """Of the files in a folder with where they stand in it: that decides order and kind."""
+    found = hashlib.sha256(b"folder")
+    for path in _files_in(folder):
+        with _readable(path):
+            name = os.fsencode(path.relative_to(folder))
+            found.update(b"%d %s %s" % (len(name), name, _digest([path]).encode()))
+    return found.hexdigest()
+
+
 def _files_in(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix in FILE_KINDS)
+    with _readable(folder):
+        named = sorted(path for path in folder.rglob("*") if path.suffix in FILE_KINDS)
+        files = [path for path in named if not path.is_dir()]
     if not files:
         raise CorpusError(f"{folder} holds no {', '.join(FILE_KINDS)} file.")
     return files
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What keeps a file from being read, as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise CorpusError(f"{path} cannot be read ({reason}): mend or remove it.") from error
 
 
 def _read_folder(folder: Path) -> Iterator[Document]:
@@ -136,16 +168,17 @@ def _read_folder(folder: Path) -> Iterator[Document]:
 
 def _read_file(path: Path, label: str, one_document: bool) -> Iterator[Document]:
     """Documents of one file; a .txt is one document, or one for each block between blank lines."""
-    if path.suffix == ".parquet":
-        yield from _read_parquet(path, label)
-    elif path.suffix == ".jsonl":
-        yield from _read_jsonl(path, label)
-    elif one_document:
-        yield Document(label, path.read_text(encoding="utf-8", errors="replace"))
-    else:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for place, block in enumerate(_blocks(lines)):
-                yield Document(f"{label}/{place}", block)
+    with _readable(path):
+        if path.suffix == ".parquet":
+            yield from _read_parquet(path, label)
+        elif path.suffix == ".jsonl":
+            yield from _read_jsonl(path, label)
+        elif one_document:
+            yield Document(label, path.read_text(encoding="utf-8", errors="replace"))
+        else:
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                for place, block in enumerate(_blocks(lines)):
+                    yield Document(f"{label}/{place}", block)
 
 
 def _blocks(lines: io.TextIOBase | Iterator[str]) -> Iterator[str]:
@@ -167,7 +200,7 @@ def _read_jsonl(path: Path, label: str) -> Iterator[Document]:
                 continue
             try:
                 text = json.loads(line)[TEXT_FIELD]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise CorpusError(
                     f'{path}, line {number}: expected a JSON object with the key "{TEXT_FIELD}" '
                     f"({type(error).__name__}). Mend or remove that line."
@@ -178,38 +211,58 @@ def _read_jsonl(path: Path, label: str) -> Iterator[Document]:
 
 
 def _read_parquet(path: Path, label: str) -> Iterator[Document]:
+    for place, text in enumerate(_parquet_texts(path)):
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise CorpusError(f'{path}, row {place}: "{TEXT_FIELD}" is not a string.')
+        yield Document(f"{label}/{place}", text)
+
+
+def _parquet_texts(path: Path) -> Iterator[Any]:
+    import pyarrow
     import pyarrow.parquet as parquet
 
     try:
         table = parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read as Parquet: {error}") from error
-    if TEXT_FIELD not in table.schema_arrow.names:
-        columns = ", ".join(table.schema_arrow.names)
-        raise CorpusError(f'{path} has no column "{TEXT_FIELD}"; it has {columns}.')
-    place = 0
-    for batch in table.iter_batches(columns=[TEXT_FIELD]):
-        for text in batch.column(0).to_pylist():
-            if text is not None:
-                yield Document(f"{label}/{place}", text)
-            place += 1
+        columns = table.schema_arrow.names
+        if TEXT_FIELD in columns:
+            for batch in table.iter_batches(columns=[TEXT_FIELD]):
+                yield from batch.column(0).to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise CorpusError(f"{path} cannot be read as Parquet: {first_line(error)}") from error
+    if TEXT_FIELD not in columns:
+        raise CorpusError(f'{path} has no column "{TEXT_FIELD}"; it has {", ".join(columns)}.')
 
 
 def _read_hub(name: str) -> Iterator[Document]:
-    import datasets
-
     name, _, split = name.partition(":")
     name, _, config = name.partition("@")
-    try:
-        rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
-    except Exception as error:
-        raise CorpusError(f"The dataset {name!r} could not be opened: {error}") from error
-    for place, row in enumerate(rows):
+    for place, row in enumerate(_hub_rows(name, config, split)):
         if TEXT_FIELD not in row:
             raise CorpusError(
                 f'The dataset {name!r} has no column "{TEXT_FIELD}"; it has {", ".join(row)}.'
             )
-        yield Document(f"{name}/{place}", row[TEXT_FIELD])
+        text = row[TEXT_FIELD]
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise CorpusError(f'The dataset {name!r}, row {place}: "{TEXT_FIELD}" is not a string.')
+        yield Document(f"{name}/{place}", text)
+
+
+def _hub_rows(name: str, config: str, split: str) -> Iterator[dict[str, Any]]:
+    import datasets
+
+    what = "opened"
+    try:
+        rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
+        what = "read to its end"
+        yield from rows
+    except Exception as error:
+        raise CorpusError(
+            f"The dataset {name!r} could not be {what}: {first_line(error)}"
+        ) from error
 
 
 def _hub_digest(name: str) -> str:
@@ -219,7 +272,7 @@ def _hub_digest(name: str) -> str:
     plain = name.partition(":")[0].partition("@")[0]
     try:
         commit = huggingface_hub.HfApi().dataset_info(plain).sha or ""
-    except (OSError, huggingface_hub.errors.HfHubHTTPError):
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError):
         commit = ""
     return hashlib.sha256(f"{name} {commit}".encode()).hexdigest()
 

@@ -1,45 +1,30 @@
-"""The SAE as Sagescope uses it: loaded with SAELens, held to its subject model, read sparsely.
+"""The SAE as Sagescope uses it: held to its subject model, read sparsely.
 
-`load_sae(spec)` takes
-
-    NAME                  an SAE that comes with Sagescope (a folder of sae/pretrained)
-    path/to/folder        a folder with cfg.json and sae_weights.safetensors
-    RELEASE/ID            of SAELens's registry: gpt2-small-res-jb/blocks.8.hook_resid_pre
-    OWNER/REPO/PATH       a folder of a repository of the Hugging Face hub
-
-`LatentReader` joins an SAE with its subject model: token ids in, sparse latents out. What the SAE's
-metadata says about how its model was prepared is honoured, or refused with the reason.
+`LatentReader` joins an SAE (`loading`) with its subject model: token ids in, sparse latents out.
+What the SAE's metadata says about how its model was prepared is honoured, or refused with the
+reason (`preparation`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import hashlib
-import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .errors import FeatureError, HookPointError, SAEError, UnknownName, did_you_mean
+from .errors import FeatureError, HookPointError, SAEError, first_line
 from .hook_points import HookPoint
-from .subject import SubjectModel, tensor_digest
+from .loading import LoadedSAE
+from .preparation import centres, compare_names, hook_point_of, refuse_unknown_scale
+from .subject import SubjectModel
 from .windows import batches, pad
 
 if TYPE_CHECKING:
     from sae_lens import SAE
-
-log = logging.getLogger(__name__)
-
-#: The SAEs that come with Sagescope, a folder each.
-PRETRAINED = Path(__file__).parent / "pretrained"
 
 #: Rows are padded to a multiple of this. A row's numbers then do not depend on the rows that happen
 #: to share its pass: matrix products over fewer rows, or over an odd number of them, take other
@@ -68,125 +53,6 @@ SEPARABLE = {
 
 #: Architectures that look at a whole text at once.
 SEQUENTIAL = {"temporal"}
-
-
-# -------------------------------------------------------------------- loading
-
-
-@dataclass(frozen=True)
-class LoadedSAE:
-    """An SAE of any architecture in SAELens's registry, in float32.
-
-    name: what it goes by in feature ids. module: SAELens's own object.
-    """
-
-    name: str
-    module: SAE[Any]
-
-    @property
-    def n_features(self) -> int:
-        """How many latents it has."""
-        return int(self.module.cfg.d_sae)
-
-    @property
-    def architecture(self) -> str:
-        """Its name in SAELens's registry."""
-        return self.module.cfg.architecture()
-
-    @property
-    def metadata(self) -> Any:
-        """SAELens's SAEMetadata: an attribute that nobody set reads as None."""
-        return self.module.cfg.metadata
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 (hex) of the weights and of all settings but the device."""
-        settings = {k: v for k, v in self.module.cfg.to_dict().items() if k != "device"}
-        found = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        found.update(tensor_digest(self.module.state_dict()).encode())
-        return found.hexdigest()
-
-
-def load_sae(spec: str) -> LoadedSAE:
-    """Load the SAE that `spec` names (forms: see the module's docstring).
-
-    Raises UnknownName for what is in no list, SAEError for what cannot be read or reached.
-    """
-    named = PRETRAINED / spec.removeprefix("pretrained:")
-    if spec and "/" not in spec and (named / "cfg.json").is_file():
-        return LoadedSAE(named.name, _from_folder(named))
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
-        return LoadedSAE(folder.resolve().name, _from_folder(folder))
-    if folder.exists() or spec.startswith((".", "/", "~")):
-        raise SAEError(f"{spec} is not a folder with cfg.json and sae_weights.safetensors.")
-    return LoadedSAE(spec, _from_release(spec))
-
-
-def pretrained_names() -> list[str]:
-    """The SAEs that come with Sagescope."""
-    return sorted(file.parent.name for file in PRETRAINED.glob("*/cfg.json"))
-
-
-def _from_folder(folder: Path) -> SAE[Any]:
-    if not (folder / "cfg.json").is_file():
-        raise SAEError(f"{folder} is not an SAE that SAELens saved: it has no cfg.json.")
-    from sae_lens import SAE
-    from sae_lens.registry import SAE_CLASS_REGISTRY as KNOWN
-
-    try:
-        with _without_advice():
-            return SAE.load_from_disk(folder, device="cpu", dtype="float32")
-    except KeyError as error:
-        if str(_architecture(folder)) not in KNOWN:
-            raise UnknownName("SAE architecture", str(_architecture(folder)), KNOWN) from error
-        raise SAEError(f"The SAE in {folder} lacks {error}.") from error
-    except Exception as error:
-        raise SAEError(f"The SAE in {folder} cannot be read: {_first_line(error)}") from error
-
-
-def _architecture(folder: Path) -> str | None:
-    return json.loads((folder / "cfg.json").read_text()).get("architecture")
-
-
-def _from_release(spec: str) -> SAE[Any]:
-    from sae_lens import SAE
-    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
-
-    directory = get_pretrained_saes_directory()
-    release, _, sae_id = spec.partition("/")
-    if release not in directory and spec.count("/") < 2:
-        raise UnknownName("SAE", spec, [*pretrained_names(), *(f"{name}/…" for name in directory)])
-    if release not in directory:
-        owner, name, sae_id = spec.split("/", 2)
-        release = f"{owner}/{name}"
-    elif sae_id not in directory[release].saes_map:
-        raise UnknownName(f"SAE of the release {release}", sae_id, directory[release].saes_map)
-    try:
-        with _without_advice():
-            return SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32")
-    except Exception as error:
-        near = "" if release in directory else " " + did_you_mean(release.split("/")[0], directory)
-        raise SAEError(
-            f"The SAE {spec} could not be fetched from the Hugging Face hub "
-            f"({_first_line(error)}). Check the network, or give a folder on disk.{near}"
-        ) from error
-
-
-@contextlib.contextmanager
-def _without_advice() -> Iterator[None]:
-    """SAELens advises how to load the model; `LatentReader` does what it advises."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-# -------------------------------------------------------------------- subject model and SAE
 
 
 @dataclass(frozen=True)
@@ -227,23 +93,24 @@ class LatentReader:
         self.subject, self.sae = subject, sae
         self.metadata = sae.metadata
         self.prepend_bos = self.metadata.prepend_bos is not False
-        self.at = _hook_point(subject, sae, "hook_name")
+        self.at = hook_point_of(subject, sae, "hook_name")
         self.context = min(self.metadata.context_size or DEFAULT_CONTEXT, subject.max_context)
         self.room = self.context - self.prepend_bos
-        _refuse_unknown_scale(sae)
-        self._centres = _centres(subject, sae, self.at)
+        refuse_unknown_scale(sae)
+        self._centres = centres(subject, sae, self.at)
         self._head = self.metadata.hook_head_index
         self._module = sae.module.to(subject.device).eval()
         # Inputs and outputs of modules are flat where TransformerLens has [heads, d_head].
         self._module.turn_off_forward_pass_hook_z_reshaping()
-        self._check_width()
+        tried = self._check_width()
         self.features = None if features is None else _checked(features, sae.n_features)
         self._columns = self.features if sae.architecture in SEPARABLE else None
         self._encoder = (
             self._module if self._columns is None else narrowed(self._module, self._columns)
         ).eval()
+        self._check_encoder(tried)
         if name := self.metadata.model_name:
-            _compare_names(name, subject.id, sae.name)
+            compare_names(name, subject.id, sae.name)
 
     # ---------------------------------------------------------------- reading
 
@@ -253,11 +120,10 @@ class LatentReader:
         A row's numbers do not depend on the other rows. Raises SAEError where they are not finite.
         """
         starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        lengths = [_aligned(len(row) + self.prepend_bos) for row in rows]
-        found = [
-            self._run_batch([rows[place] for place in group], starts[group])
-            for group in batches(lengths, TOKENS_PER_PASS)
-        ]
+        filled = [place for place, row in enumerate(rows) if len(row)]
+        lengths = [self.padded_length(len(rows[place])) for place in filled]
+        groups = [[filled[n] for n in group] for group in batches(lengths, TOKENS_PER_PASS)]
+        found = [self._run_batch([rows[n] for n in group], starts[group]) for group in groups]
         tokens, latents, values = (
             (np.concatenate(kind) for kind in zip(*found, strict=True))
             if found
@@ -300,10 +166,14 @@ class LatentReader:
     def written(self) -> HookPoint:
         """The hook point whose activations the SAE makes: for a transcoder, not where it reads."""
         other = self.metadata.hook_name_out or self.metadata.hf_hook_name_out
-        return _hook_point(self.subject, self.sae, "hook_name_out") if other else self.at
+        return hook_point_of(self.subject, self.sae, "hook_name_out") if other else self.at
 
     def _by_head(self, found: torch.Tensor) -> torch.Tensor:
         return found.unflatten(-1, (-1, self._module.cfg.d_in))
+
+    def padded_length(self, tokens: int) -> int:
+        """How long a row of so many tokens is in a pass: with its BOS token, aligned."""
+        return max(ALIGN, -(-(tokens + self.prepend_bos) // ALIGN) * ALIGN)
 
     def padded(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Rows of ids with their BOS token, as one tensor that is aligned (see ALIGN)."""
@@ -355,7 +225,8 @@ class LatentReader:
 
     # ---------------------------------------------------------------- checking
 
-    def _check_width(self) -> None:
+    def _check_width(self) -> torch.Tensor:
+        """What a trial pass found at the hook point: [1, seq, width]."""
         ids = torch.zeros(2, 2, dtype=torch.long)
         found = self.subject.activations(ids, self.at)
         if found.shape[:2] != ids.shape:
@@ -370,10 +241,19 @@ class LatentReader:
                 f"{self.subject.id} has {width}: it was made for another model"
                 f"{f' ({self.metadata.model_name})' if self.metadata.model_name else ''}."
             )
+        return found[:1]
 
-
-def _aligned(length: int) -> int:
-    return -(-length // ALIGN) * ALIGN
+    @torch.inference_mode()
+    def _check_encoder(self, tried: torch.Tensor) -> None:
+        """Settings that no table of ours knows show themselves when they are used."""
+        found = self.prepared(tried, self.at)
+        try:
+            self._encoder.encode(found if self.sae.architecture in SEQUENTIAL else found[0])
+        except Exception as error:
+            raise SAEError(
+                f"{self.sae.name} cannot encode anything ({first_line(error)}): check the settings "
+                f"in its cfg.json."
+            ) from error
 
 
 def _entries(dense: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -409,79 +289,3 @@ def narrowed(module: SAE[Any], features: np.ndarray) -> SAE[Any]:
         ):
             narrow._parameters[name] = torch.nn.Parameter(tensor[..., columns])
     return narrow
-
-
-# -------------------------------------------------------------------- preparation of the model
-
-
-#: Ways to load a model that change nothing but its speed or precision.
-HARMLESS = {"dtype", "torch_dtype", "device", "n_devices", "trust_remote_code", "low_cpu_mem_usage"}
-
-#: Folding LayerNorm and centring the unembedding change nothing that is written to, or read from,
-#: the residual stream before the last norm.
-_FOLDED = {"fold_ln", "center_unembed"}
-
-
-def _centres(subject: SubjectModel, sae: LoadedSAE, at: HookPoint) -> bool:
-    """Whether the SAE had activations of the residual stream without their mean over d_model.
-
-    SAELens writes how TransformerLens loaded the model. Centred writing weights of a LayerNorm
-    model are the one preparation that changes the residual stream, and exactly by that mean.
-    """
-    asked = sae.metadata.model_from_pretrained_kwargs or {}
-    wanted = {name for name, value in asked.items() if value not in (False, None)} - HARMLESS
-    unknown = wanted - _FOLDED - {"center_writing_weights"}
-    if unknown:
-        raise SAEError(
-            f"{sae.name} was trained on a model loaded with {', '.join(sorted(unknown))}, which "
-            f"Sagescope cannot do: its activations would be others."
-        )
-    if wanted & _FOLDED and not at.in_residual_stream:
-        raise SAEError(
-            f"{sae.name} was trained on a model loaded with {', '.join(sorted(wanted & _FOLDED))}, "
-            f"which changes {at.name}; only the residual stream is the same without it."
-        )
-    if "center_writing_weights" not in wanted:
-        return False
-    if not any(isinstance(module, torch.nn.LayerNorm) for module in subject.model.modules()):
-        raise SAEError(
-            f"{sae.name} asks for centred writing weights, which only a LayerNorm model can have; "
-            f"{subject.id} is none. If it was trained without, say so in its cfg.json."
-        )
-    return True
-
-
-def _refuse_unknown_scale(sae: LoadedSAE) -> None:
-    scale = sae.module.cfg.normalize_activations
-    if scale in ("expected_average_only_in", "covariance_whitening"):
-        raise SAEError(
-            f"{sae.name} was trained on scaled activations ({scale}), and the scale was not folded "
-            f"into its weights: save it with SAELens's save_inference_model."
-        )
-
-
-def _hook_point(subject: SubjectModel, sae: LoadedSAE, key: str) -> HookPoint:
-    """A hook point in the metadata: by the Hugging Face name where there is one, else by `key`."""
-    name, exact = sae.metadata[key], sae.metadata[f"hf_{key}"] or ""
-    module, _, side = exact.rpartition(".")
-    if side in ("input", "output") and _has_module(subject, module):
-        return HookPoint(exact, name or exact, module, "in" if side == "input" else "out", None)
-    if not name:
-        raise SAEError(f"{sae.name} does not say which hook point it reads ({key} in cfg.json).")
-    return subject.hook_point(name)
-
-
-def _has_module(subject: SubjectModel, path: str) -> bool:
-    return path in dict(subject.model.named_modules())
-
-
-def _compare_names(trained_on: str, subject: str, sae: str) -> None:
-    """Log that an SAE says it belongs to another model: names differ, so it is no proof."""
-    ours, theirs = (_plain(name) for name in (subject, trained_on))
-    if ours not in theirs and theirs not in ours:
-        log.warning("%s was trained on %s; the subject model is %s.", sae, trained_on, subject)
-
-
-def _plain(name: str) -> str:
-    """A model's name without its owner, as TransformerLens's short names leave out sizes."""
-    return name.rpartition("/")[2].casefold().removesuffix("-small")

@@ -93,3 +93,9 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 6) -> str:
     lead = "Nearest" if near else "Known"
     more = "" if near or len(names) <= limit else f" and {len(names) - limit} more"
     return f"{lead}: {', '.join(shown)}{more}."
+
+
+def first_line(error: BaseException) -> str:
+    """Somebody else's error as part of a sentence: its kind, and how its message begins."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -62,14 +62,15 @@ def resolve_hook_point(name: str, subject: SubjectModel) -> HookPoint:
             f"blocks.0.attn.hook_z."
         )
     module = bridge.adapter.translate_transformer_lens_path(owner)
-    if not _has_module(subject, module):
+    if not has_module(subject, module):
         raise HookPointError(f"{name!r} names {module}, which {subject.id} does not have.")
     parts = owner.split(".")
     layer = int(parts[1]) if parts[0] == "blocks" and len(parts) > 1 else None
     return HookPoint(name, canonical, module, "in" if side == "in" else "out", layer)
 
 
-def _has_module(subject: SubjectModel, path: str) -> bool:
+def has_module(subject: SubjectModel, path: str) -> bool:
+    """Whether the subject model has a module at that dotted path."""
     try:
         subject.model.get_submodule(path)
     except AttributeError:

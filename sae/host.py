@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .encoder import ALIGN, TOKENS_PER_PASS, LatentReader
+from .encoder import TOKENS_PER_PASS, LatentReader
 from .errors import FeatureError, SagescopeError, TextError
 from .source import check_feature
 from .tokens import TokenActivations
@@ -137,10 +137,8 @@ class ActivationHost:
         with self._state:
             self._closed = True
             left = list(self._waiting.values())
-            self._waiting.clear()
             self._state.notify_all()
-        for entry in left:
-            _fail(entry, SagescopeError("The activation host was closed."))
+        self._finish(left, SagescopeError("The activation host was closed."))
         if self._worker is not None:
             self._worker.join()
 
@@ -228,14 +226,13 @@ class ActivationHost:
         fitting.sort(key=self._padded, reverse=True)
         chosen = [ready[0], *fitting][: max(1, TOKENS_PER_PASS // longest)]
         with self._state:
-            for entry in chosen:
-                if self._waiting.pop(entry.text, None):
-                    self._running[entry.text] = entry
+            # Some may be gone: we may have been closed meanwhile.
+            chosen = [entry for entry in chosen if self._waiting.pop(entry.text, None)]
+            self._running.update((entry.text, entry) for entry in chosen)
         return chosen
 
     def _padded(self, entry: _Waiting) -> int:
-        length = len(entry.ids or ()) + self.reader.prepend_bos
-        return max(1, -(-length // ALIGN)) * ALIGN
+        return self.reader.padded_length(len(entry.ids or ()))
 
     def _run(self, entries: list[_Waiting]) -> None:
         found = self.reader.run([entry.ids or () for entry in entries])
@@ -257,14 +254,18 @@ class ActivationHost:
             with self._state:
                 self._running.pop(entry.text, None)
                 self._waiting.pop(entry.text, None)
+                # Whoever takes them answers them, so that nobody is answered twice: the worker may
+                # hold an entry that `close` has refused.
+                waiters, entry.waiters = entry.waiters, []
                 if isinstance(result, TextLatents):
                     self._keep(entry.text, result)
-            if isinstance(result, TextLatents):
-                for waiter in entry.waiters:
-                    if waiter.set_running_or_notify_cancel():
-                        waiter.set_result(result)
-            else:
-                _fail(entry, result)
+            for waiter in waiters:
+                if not waiter.set_running_or_notify_cancel():
+                    continue
+                if isinstance(result, TextLatents):
+                    waiter.set_result(result)
+                else:
+                    waiter.set_exception(result)
 
     def _keep(self, text: str, found: TextLatents) -> None:
         size = found.bytes + 2 * len(text) + 200
@@ -275,9 +276,3 @@ class ActivationHost:
         while self.remembered_bytes > self._remember:
             old, gone = self._known.popitem(last=False)
             self.remembered_bytes -= gone.bytes + 2 * len(old) + 200
-
-
-def _fail(entry: _Waiting, error: Exception) -> None:
-    for waiter in entry.waiters:
-        if waiter.set_running_or_notify_cancel():
-            waiter.set_exception(error)

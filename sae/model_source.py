@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .corpus import load_corpus
-from .encoder import LatentReader, load_sae
+from .encoder import LatentReader
 from .errors import FeatureError
 from .evidence import Evidence
 from .host import ActivationHost
+from .loading import load_sae
 from .on_demand import EvidenceOnDemand
 from .source import FeatureId, check_feature
 from .subject import SubjectModel
@@ -50,7 +51,7 @@ class ModelSource:
     ) -> ModelSource:
         """Load what the specs name; the evidence is collected, or found, when first asked for.
 
-        Specs: see `subject`, `encoder` and `corpus`. root, progress: see `collect`.
+        Specs: see `subject`, `loading` and `corpus`. root, progress: see `collect`.
         """
         reader = LatentReader(SubjectModel.load(subject, device=device, dtype=dtype), load_sae(sae))
         text = load_corpus(corpus)

@@ -6,6 +6,7 @@ the next run makes it again.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,14 +14,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import SagescopeError
+
 
 def cache_root() -> Path:
-    """The root folder of everything that can be made again."""
+    """The root folder of everything that can be made again. Raises SagescopeError as user_path."""
     home = os.environ.get("SAGESCOPE_HOME")
     if home:
-        return Path(home).expanduser()
+        return user_path(home, SagescopeError)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "sagescope"
+
+
+def user_path(text: str, error: type[SagescopeError]) -> Path:
+    """A path as it was typed, "~" filled in; nothing need stand there.
+
+    Raises `error` for what the system can have no file of: a name too long, a home of nobody.
+    """
+    path = Path(text)
+    try:
+        path = path.expanduser()
+        path.lstat()
+    except RuntimeError as caught:  # an unknown user, or no home at all
+        raise error(f"{text!r} cannot be a path: it names the home of nobody here.") from caught
+    except ValueError as caught:
+        raise error(f"{text!r} cannot be a path ({caught}).") from caught
+    except OSError as caught:
+        if caught.errno not in (errno.ENOENT, errno.ENOTDIR):
+            shown = text if len(text) < 80 else f"{text[:60]}…"
+            raise error(f"{shown!r} cannot be a path ({caught.strerror}).") from caught
+    return path
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """What keeps a folder from being made or written to, as one sentence: a SagescopeError.
+
+    A full disk stays the OSError that it is: it may pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SagescopeError(
+            f"{folder} could not be written to ({error.strerror}): give another place "
+            f"($SAGESCOPE_HOME names that of the cache)."
+        ) from error
 
 
 @contextmanager
@@ -28,10 +68,11 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `target` when the block ends without an error.
 
     Whoever reads `target` sees all of it or nothing. If another process made `target` meanwhile,
-    that one stays.
+    that one stays. Raises SagescopeError where nothing can be made there.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    with writable(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield draft
         try:
@@ -45,9 +86,13 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces `target` when the block ends without an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    """Yield a temporary path that replaces `target` when the block ends without an error.
+
+    Raises SagescopeError where nothing can be made there.
+    """
+    with writable(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
     os.close(handle)
     draft = Path(name)
     try:

@@ -13,6 +13,7 @@ those that they were measured on.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +23,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import store
-from .errors import EvidenceError, FeatureError
+from .errors import EvidenceError, FeatureError, first_line
 from .splits import SHARES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+log = logging.getLogger(__name__)
 
 PARTS = ("indptr", "positions", "values")
 
@@ -42,12 +45,19 @@ class Shipped:
     @classmethod
     def find(cls, name: str) -> Shipped | None:
         """The shipped evidence of an evidence key's name, if an SAE that comes with us has it."""
-        from .encoder import PRETRAINED
+        from .loading import PRETRAINED
 
         for path in PRETRAINED.glob(f"*/evidence/{name}/{store.MANIFEST}"):
-            about = json.loads(path.read_text())
-            if about["format"] == store.FORMAT:
-                return cls(path.parent, tuple(about["features"]), about["shards"])
+            try:
+                about = json.loads(path.read_text())
+                features = tuple(map(int, about["features"]))
+                shards = [dict(entry) for entry in about["shards"]]
+                if about["format"] == store.FORMAT:
+                    return cls(path.parent, features, shards)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning(
+                    "The evidence in %s cannot be used (%s)", path.parent, first_line(error)
+                )
         return None
 
     def activations(self, number: int, plan: str) -> dict[str, dict[str, np.ndarray]]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,11 @@ class FeatureSource(Protocol):
     subject: str
     sae: str
     n_features: int
+
+    @property
+    def key(self) -> dict[str, Any] | None:
+        """All that its numbers depend on, as JSON values: what a run is held to (None: unknown)."""
+        ...
 
     @property
     def evidence(self) -> Evidence:
@@ -80,7 +85,8 @@ Function = Callable[[str, int], Sequence[tuple[str, float]]]
 class FunctionSource:
     """Features from a function: `fn(text, feature) -> [(token, activation), ...]`.
 
-    fn must cut a text into the same tokens for every feature. Tokens that leave out the white space
+    fn must cut a text into the same tokens for every feature: a TextError says where it does not.
+    Tokens that leave out the white space
     between them get it back from the text, so that a token's string tells whether a space precedes
     it. corpus: the texts that explainers and scorers draw on; about a hundred or more, so that each
     split gets some. name: what stands for subject and SAE in feature ids.
@@ -94,8 +100,15 @@ class FunctionSource:
         self._fn = fn
         self._corpus = list(corpus)
 
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """See FeatureSource. The code of the function is the one thing that is not in it."""
+        corpus = corpus_of(self._corpus).digest()
+        return {"function": self.sae, "n_features": self.n_features, "corpus": corpus}
+
     def cover(self, features: Sequence[int]) -> None:
-        """See FeatureSource: the function gives every feature."""
+        """See FeatureSource: the function gives every feature. Raises CorpusError for a bad corpus."""
+        _ = self.evidence
         for feature in features:
             check_feature(feature, self.n_features)
 
@@ -131,7 +144,14 @@ class FunctionSource:
 
         def activations_of(feature: int) -> np.ndarray:
             check_feature(feature, self.n_features)
-            return np.concatenate([self._run(feature, text).activations for text in texts])
+            found = [self._run(feature, text) for text in texts]
+            for number, (text, one) in enumerate(zip(texts, found, strict=True)):
+                if list(one.tokens) != table.window(number):
+                    raise TextError(
+                        f"The function cuts {text[:80]!r} into other tokens for feature {feature} "
+                        f"than for feature 0: let it cut a text the same for every feature."
+                    )
+            return np.concatenate([one.activations for one in found])
 
         return SplitEvidence(name, table, activations_of)
 

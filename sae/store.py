@@ -116,7 +116,8 @@ def write_tensors(
 
     tensors = {f"{name}.{kind}": tensor for name in splits for kind, tensor in splits[name].items()}
     # One entry only: safetensors writes several in an order that changes from run to run.
-    entry = json.dumps({"format": FORMAT, **about}, sort_keys=True)
+    about = {"format": FORMAT, **about}
+    entry = json.dumps({**about, "content": _content(tensors, about)}, sort_keys=True)
     with new_file(path) as draft:
         draft.write_bytes(save(tensors, {"sagescope": entry}))
 
@@ -157,6 +158,30 @@ def described(path: Path) -> dict[str, Any] | None:
             return json.loads((file.metadata() or {})["sagescope"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
+
+
+def is_whole(path: Path, plan: str) -> bool:
+    """Whether a shard that is made from `plan` lies there, with every byte that was written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    about = described(path) or {}
+    content = about.pop("content", None)
+    if content is None or about.get("plan") != plan:
+        return False
+    try:
+        return _content(load_file(path), about) == content
+    except (OSError, SafetensorError, ValueError):
+        return False
+
+
+def _content(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of all that a shard holds."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+        found.update(np.ascontiguousarray(tensor).data)
+    return found.hexdigest()
 
 
 # -------------------------------------------------------------------- reading

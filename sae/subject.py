@@ -20,7 +20,7 @@ import hashlib
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .errors import SubjectError
+from .errors import SubjectError, first_line
 from .hook_points import HookPoint, resolve_hook_point
-from .paths import cache_root, new_folder
+from .paths import cache_root, new_folder, user_path
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -99,11 +99,17 @@ class SubjectModel:
         CUDA and on CPUs with bf16 units, else float32), "float32" or "bfloat16".
         Raises SubjectError for what cannot be found or loaded.
         """
-        place = torch.device(_auto_device() if device == "auto" else device)
+        place = _device(_auto_device() if device == "auto" else device)
         kind = auto_dtype(place) if dtype == "auto" else _dtype(dtype)
         folder, name = _locate(spec)
         model, tokenizer = _load_hugging_face(folder, kind)
-        return cls(model.to(place), tokenizer, name)
+        try:
+            return cls(model.to(place), tokenizer, name)
+        except AttributeError as error:
+            raise SubjectError(
+                f"{spec} is no language model that Sagescope can run ({first_line(error)}): give "
+                f"another."
+            ) from error
 
     @cached_property
     def bridge(self) -> TransformerBridge:
@@ -170,7 +176,12 @@ class SubjectModel:
         Returns [batch, seq, d] in the model's dtype.
         """
         seen: list[torch.Tensor] = []
-        with self._tapped(at, seen):
+
+        def stop(found: torch.Tensor) -> torch.Tensor:
+            seen.append(found)
+            raise _Reached
+
+        with Edit(at, stop).applied(self.model):
             try:
                 self.model.base_model(input_ids=ids.to(self.device), use_cache=False)
             except _Reached:
@@ -183,24 +194,6 @@ class SubjectModel:
         with edit.applied(self.model) if edit else contextlib.nullcontext():
             return self.model(input_ids=ids.to(self.device), use_cache=False).logits
 
-    @contextlib.contextmanager
-    def _tapped(self, at: HookPoint, seen: list[torch.Tensor]) -> Iterator[None]:
-        def stop(value: Any) -> None:
-            seen.append(value[0] if isinstance(value, tuple) else value)
-            raise _Reached
-
-        module = self.model.get_submodule(at.module)
-        if at.side == "in":
-            handle = module.register_forward_pre_hook(
-                lambda _, args, kwargs: stop(args or next(iter(kwargs.values()))), with_kwargs=True
-            )
-        else:
-            handle = module.register_forward_hook(lambda _module, _args, output: stop(output))
-        try:
-            yield
-        finally:
-            handle.remove()
-
 
 @dataclass(frozen=True)
 class Edit:
@@ -210,7 +203,7 @@ class Edit:
     """
 
     at: HookPoint
-    change: Any
+    change: Callable[[torch.Tensor], torch.Tensor]
 
     @contextlib.contextmanager
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
@@ -268,6 +261,19 @@ def _auto_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _device(name: str) -> torch.device:
+    """The device of that name, if tensors on it hold numbers that can be read back."""
+    try:
+        place = torch.device(name)
+        torch.zeros(1, device=place).tolist()
+    except Exception as error:
+        raise SubjectError(
+            f"The device {name!r} cannot be used ({first_line(error)}): use auto, cpu, or cuda "
+            f"where there is one."
+        ) from error
+    return place
+
+
 def auto_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies it faster than float32, else float32."""
     if device.type == "cuda":
@@ -303,7 +309,7 @@ def _locate(spec: str) -> tuple[str, str]:
     """What to hand to Hugging Face (a folder or a hub id), and the model's name in feature ids."""
     if spec in BUILTIN:
         return str(_dequantised(_packaged_file(BUILTIN[spec]))), spec
-    path = Path(spec).expanduser()
+    path = user_path(spec, SubjectError)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise SubjectError(f"There is no GGUF file at {spec}.")
@@ -350,7 +356,7 @@ def _dequantised(gguf: Path) -> Path:
                 gguf.parent, dtype=torch.bfloat16, quantization_config=quantised, **where
             )
         except Exception as error:
-            raise SubjectError(f"{gguf} could not be read as GGUF: {error}") from error
+            raise SubjectError(f"{gguf} could not be read as GGUF: {first_line(error)}") from error
         if hasattr(model.config, "quantization_config"):
             delattr(model.config, "quantization_config")
         model.save_pretrained(draft)
@@ -369,12 +375,11 @@ def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, attn_implementation="sdpa"
             )
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except Exception as error:
             raise SubjectError(
-                f"The subject model {folder!r} could not be loaded: {reason} A hub id needs the "
-                f"network once; without it, give a local folder, a .gguf file or a built-in "
-                f"({', '.join(BUILTIN)})."
+                f"The subject model {folder!r} could not be loaded ({first_line(error)}). A hub id "
+                f"needs the network once; without it, give a whole local folder, a .gguf file or a "
+                f"built-in ({', '.join(BUILTIN)})."
             ) from error
     if not tokenizer.is_fast:
         raise SubjectError(f"{folder} has no fast tokenizer, which gives the strings of tokens.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,6 +26,12 @@ from .paths import new_file
 from .splits import PARTS, part
 from .subject import SubjectModel
 from .windows import batches, cut, pad, tokenized
+
+#: The file that holds the settings of a training.
+RECORD = "train.json"
+
+#: Shorter windows, in tokens, are left out: the end of a document is hardly a context.
+SHORTEST = 8
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,42 @@ class TrainSettings:
     checkpoints: int = 20
     seed: int = 0
 
+    def check(self) -> None:
+        """Raise UnknownName, CorpusError or SAEError for what cannot be trained, before it costs."""
+        from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY as KNOWN
+
+        if self.arch not in KNOWN:
+            raise UnknownName("SAE architecture", self.arch, KNOWN)
+        load_corpus(self.corpus)
+        rules = {
+            "width must be at least 1": self.width >= 1,
+            "k must be from 1 to the width": not self.uses_k or 1 <= self.k <= self.width,
+            "context must be at least 2, as one token is BOS": self.context >= 2,
+            "batch must be at least 1": self.batch >= 1,
+            "buffer must hold at least one batch": self.buffer >= self.batch,
+            "tokens must make at least one batch": self.tokens >= self.batch,
+            "lr must be above 0": 0 < self.lr < math.inf,
+            "aux_until must be from 0 to 1": 0 <= self.aux_until <= 1,
+        }
+        if broken := [rule for rule, kept in rules.items() if not kept]:
+            raise SAEError(f"No SAE can be trained so: {'; '.join(broken)}.")
+
+    @property
+    def uses_k(self) -> bool:
+        """Whether the architecture is told how many latents fire."""
+        from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY as KNOWN
+
+        return "k" in {field.name for field in dataclasses.fields(KNOWN[self.arch][1])}
+
 
 class ActivationStream:
     """An endless iterator of shuffled activations [batch, d] in float32, which can be resumed.
 
     `windows_read` says how many windows of the corpus have gone through the model; a stream that
-    starts with `skip` leaves out that many. The BOS position is never among the activations.
+    starts with `skip` leaves out that many, and so reads none of them again. Windows of fewer than
+    SHORTEST tokens are never read, nor counted. The BOS position is not among the activations.
+
+    Raises CorpusError where no window is long enough.
     """
 
     def __init__(
@@ -89,37 +126,46 @@ class ActivationStream:
 
     def _window_groups(self, room: int, at_once: int = 256) -> Iterator[list[tuple[int, ...]]]:
         corpus = part(load_corpus(self.settings.corpus), "train", PARTS)
+        shortest = min(SHORTEST, room)
         number, group = 0, []
         while True:
             before = number
             for _, tokens in tokenized(corpus, self.subject):
                 for window in cut(tokens.ids, 0, room):
+                    if len(window.ids) < shortest:
+                        continue
                     number += 1
-                    if number <= self._skip or len(window.ids) < 8:
+                    if number <= self._skip:
                         continue
                     group.append(window.ids)
                     if len(group) == at_once:
                         yield group
                         group = []
             if number == before:
-                raise CorpusError(f"{self.settings.corpus} gives no text to train on.")
+                raise CorpusError(
+                    f"{self.settings.corpus} gives no text to train on: none of its documents has "
+                    f"{shortest} tokens or more. Give a corpus of longer documents."
+                )
             self.passes += 1
 
 
 def train(settings: TrainSettings, out: Path) -> Path:
     """Train an SAE into the folder `out` and return it; continues from a checkpoint in it.
 
-    Raises UnknownName for an architecture SAELens does not train, SAEError where `out` holds
-    another training's checkpoints.
+    Raises UnknownName for an architecture SAELens does not train, CorpusError for a corpus that
+    cannot be read or is too short, SAEError for settings that cannot be had and where `out` is no
+    folder or holds another training's checkpoints.
     """
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out / "train.json", settings)
+    _refuse_other(out, settings)
+    settings.check()
     torch.manual_seed(settings.seed)
     subject = SubjectModel.load(settings.subject)
     at = subject.hook_point(settings.hook_point)
+    with new_file(out / RECORD) as draft:
+        draft.write_text(json.dumps(asdict(settings), indent=2) + "\n")
     steps = settings.tokens // settings.batch
     checkpoint = _latest(out)
     position = json.loads((checkpoint / "position.json").read_text()) if checkpoint else {}
@@ -186,11 +232,8 @@ def _new_sae(settings: TrainSettings, subject: SubjectModel) -> Any:
     from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY as KNOWN
     from sae_lens.saes.sae import SAEMetadata
 
-    if settings.arch not in KNOWN:
-        raise UnknownName("SAE architecture", settings.arch, KNOWN)
     sae_class, config_class = KNOWN[settings.arch]
-    names = {field.name for field in dataclasses.fields(config_class)}
-    sparsity: dict[str, Any] = {"k": settings.k} if "k" in names else {}
+    sparsity: dict[str, Any] = {"k": settings.k} if settings.uses_k else {}
     at = subject.hook_point(settings.hook_point)
     width_in = subject.activations(torch.tensor([[subject.bos_id]]), at).shape[-1]
     return sae_class(
@@ -213,19 +256,27 @@ def _new_sae(settings: TrainSettings, subject: SubjectModel) -> Any:
     )
 
 
-def _claim(record: Path, settings: TrainSettings) -> None:
-    """Write the resolved settings, or refuse a folder that belongs to other ones."""
+def _refuse_other(out: Path, settings: TrainSettings) -> None:
+    """Refuse what is no folder, or one that belongs to other settings."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        there = json.loads((out / RECORD).read_text())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SAEError(
+            f"{out} cannot be the folder of an SAE ({error.strerror}): give another."
+        ) from error
+    except ValueError:
+        there = {}
     wanted = asdict(settings)
-    if record.exists():
-        there = json.loads(record.read_text())
-        differing = [name for name in wanted if there.get(name) != wanted[name]]
-        if differing:
-            raise SAEError(
-                f"{record.parent} holds a training with other settings "
-                f"({', '.join(differing)}): give another folder, or delete that one."
-            )
-    with new_file(record) as draft:
-        draft.write_text(json.dumps(wanted, indent=2) + "\n")
+    held = there if isinstance(there, dict) else {}
+    differing = [name for name in wanted if held.get(name) != wanted[name]]
+    if differing:
+        raise SAEError(
+            f"{out} holds a training with other settings ({', '.join(differing)}): give another "
+            f"folder, or delete that one."
+        )
 
 
 def _latest(out: Path) -> Path | None:

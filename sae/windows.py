@@ -70,4 +70,5 @@ def pad(rows: Sequence[Sequence[int]], filler: int, multiple: int = 1) -> torch.
     multiple: the second dimension is rounded up to a multiple of this.
     """
     longest = -(-max(len(row) for row in rows) // multiple) * multiple
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])
+    padded = [[*row, *[filler] * (longest - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.long)

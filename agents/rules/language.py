@@ -74,7 +74,7 @@ class Match(_Node):
 
     @field_validator("values")
     @classmethod
-    def _sorted(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+    def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(values))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,11 +13,12 @@ import numpy as np
 
 from ...sae.evidence import FIRES_AT
 from ..loop import ProbeDesign, Proposal
-from ..notebook import Notebook
+from ..notebook import POSITION_TESTS, Notebook
 from ..records import Explanation, Hypothesis
+from .fitting import cost
 from .language import Clause, Rule
 from .match import predict
-from .mine import Language, Miner, cost
+from .mine import Language, Miner
 from .render import describe, labels
 from .sample import Sample
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
@@ -29,8 +31,6 @@ KINDS: dict[str, Language] = {
 }
 #: The most probes of each sort for one live hypothesis in one round.
 MOST = {"should fire": 8, "near miss": 8, "variant": 4}
-#: Turns that the budget is shared among, where more are allowed.
-TURNS = 4
 #: Drafts made for each probe taken, to choose those that tell hypotheses apart.
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
@@ -60,22 +60,22 @@ class RuleMind:
     async def design(self, notebook: Notebook) -> list[ProbeDesign]:
         """For each live hypothesis: texts that should fire, near misses, variants.
 
-        What is left of the budget is shared evenly among the turns and the hypotheses. Of several
-        drafts, those are taken first on which the live hypotheses disagree. A near miss comes with
-        the text it was made from, as its pair.
+        The hypotheses share half of what is left of the budget. Of several drafts, those are taken
+        first on which the live hypotheses disagree. A near miss comes with the text it was made
+        from, as its pair.
         """
         rules = {h.id: h.rule for h in notebook.live() if h.rule}
         room = _room(notebook, len(rules))
         seen = {probe.text for probe in notebook.probes}
         designs: list[ProbeDesign] = []
         for number, rule in rules.items():
-            drafts = _drafts(rule, notebook)
-            fresh = [draft for draft in drafts if draft.text and draft.text not in seen]
-            for draft, fires in _telling(fresh, number, rules, room, notebook):
-                if draft.text in seen:
-                    continue
+            place_of: dict[str, int] = {}
+            for draft, fires in _chosen(
+                _drafts(rule, notebook), seen, number, rules, room, notebook
+            ):
                 seen.add(draft.text)
-                texts = [design.text for design in designs]
+                place_of[draft.text] = len(designs)
+                original = draft.original.text if draft.original else None
                 designs.append(
                     ProbeDesign(
                         hypothesis=number,
@@ -83,7 +83,7 @@ class RuleMind:
                         text=draft.text,
                         fires=fires,
                         token=draft.trigger if fires else None,
-                        pair=texts.index(draft.original) if draft.original in texts else None,
+                        pair=place_of.get(original) if original else None,
                     )
                 )
         return designs
@@ -109,7 +109,7 @@ class RuleMind:
         return [Proposal(f"refined: {leader.kind}", describe(rule), rule, parent=leader.id)]
 
     async def conclude(self, notebook: Notebook) -> Explanation:
-        """The hypothesis that fits corpus and probes best for its length, with its levels refitted."""
+        """The hypothesis that fits corpus and probes best for its length."""
         leader = _leader(notebook)
         if leader is None or leader.rule is None:
             silent = "It never fires on the corpus." if not notebook.stats.fired else ""
@@ -126,6 +126,7 @@ class RuleMind:
             rule=rule,
             coverage=coverage(rule, notebook),
             notes=tuple(_notes(notebook)),
+            hypothesis=leader.id,
         )
 
 
@@ -170,55 +171,70 @@ def _standing(leader: Hypothesis, notebook: Notebook) -> list[Clause]:
     return kept
 
 
-def _drafts(rule: Rule, notebook: Notebook) -> list[Draft]:
-    seed = hash((notebook.seed, notebook.feature, notebook.round)) & 0x7FFFFFFF
+def _drafts(rule: Rule, notebook: Notebook) -> dict[str, list[Draft]]:
+    """Drafts of each sort in MOST."""
+    seed = zlib.crc32(f"{notebook.seed} {notebook.feature} {notebook.round}".encode())
     tokenize = notebook.source.tokenize
-    return [
-        *firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
-        *near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, tokenize),
-        *variant_drafts(rule, MOST["variant"] * CHOICE, seed),
-    ]
+    return {
+        "should fire": firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
+        "near miss": near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, tokenize),
+        "variant": variant_drafts(rule, MOST["variant"] * CHOICE, seed),
+    }
 
 
 def _room(notebook: Notebook, hypotheses: int) -> dict[str, int]:
-    """How many probes of each sort one of several hypotheses may have in this turn."""
-    turns = min(notebook.spending.left("rounds"), TURNS - 1) + 1
-    share = notebook.spending.left("probes") / turns / max(1, hypotheses)
+    """How many probes of each sort one of several hypotheses may have in this turn.
+
+    Together half of what is left: most features are done after two turns, some need all.
+    """
+    share = notebook.spending.left("probes") / 2 / max(1, hypotheses)
     part = min(1.0, share / sum(MOST.values()))
     return {sort: max(1, int(part * most)) for sort, most in MOST.items()}
 
 
-def _telling(
-    drafts: Sequence[Draft],
+def _chosen(
+    drafts: dict[str, list[Draft]],
+    seen: set[str],
     number: int,
     rules: dict[int, Rule],
     room: dict[str, int],
     notebook: Notebook,
 ) -> list[tuple[Draft, bool]]:
-    """The drafts to run for hypothesis `number`, with its prediction: disputed ones first."""
-    if not drafts:
-        return []
+    """The drafts to run for hypothesis `number`, with what it predicts of them.
+
+    Of each sort those come first on which the live hypotheses disagree. A near miss brings the text
+    it was made from, so that the two make a minimal pair.
+    """
+    misses = _telling(drafts["near miss"], seen, rules, notebook)[: room["near miss"]]
+    originals = [miss.original for miss in misses if miss.original]
+    firing = [*originals, *_telling(drafts["should fire"], seen, rules, notebook)]
+    variants = _telling(drafts["variant"], seen, rules, notebook)[: room["variant"]]
+    firing = [
+        draft
+        for draft, fires in _predicted(firing, rules[number], notebook)
+        if fires and draft.text not in seen
+    ]
+    wanted = [*firing[: room["should fire"]], *misses, *variants]
+    return _predicted(list({d.text: d for d in wanted}.values()), rules[number], notebook)
+
+
+def _telling(
+    drafts: Sequence[Draft], seen: set[str], rules: dict[int, Rule], notebook: Notebook
+) -> list[Draft]:
+    """The drafts with new texts, those first on which the rules disagree."""
+    fresh = [draft for draft in drafts if draft.text and draft.text not in seen]
+    said = [[fires for _, fires in _predicted(fresh, r, notebook)] for r in rules.values()]
+    disputed = [len(set(answers)) > 1 for answers in zip(*said, strict=True)]
+    order = sorted(range(len(fresh)), key=lambda place: not disputed[place])
+    return [fresh[place] for place in order]
+
+
+def _predicted(drafts: Sequence[Draft], rule: Rule, notebook: Notebook) -> list[tuple[Draft, bool]]:
+    """Each draft with whether the rule predicts that it fires."""
     tokens = notebook.source.tokenize([draft.text for draft in drafts])
-    fires = {
-        other: [bool(v.max(initial=0) >= FIRES_AT * rule.unit) for v in predict(rule, tokens)]
-        for other, rule in rules.items()
-    }
-    disputed = [len({fires[other][place] for other in rules}) > 1 for place in range(len(drafts))]
-    order = sorted(range(len(drafts)), key=lambda place: not disputed[place])
-    left = dict(room)
-    taken: list[int] = []
-    for place in order:
-        sort = _sort(drafts[place])
-        if left[sort]:
-            left[sort] -= 1
-            taken.append(place)
-    return [(drafts[place], fires[number][place]) for place in sorted(taken)]
-
-
-def _sort(draft: Draft) -> str:
-    if draft.edit in ("recased", "inflected", "bare", "moved to the start"):
-        return "variant"
-    return "near miss" if draft.edit else "should fire"
+    threshold = FIRES_AT * rule.unit
+    fires = [bool(v.max(initial=0) >= threshold > 0) for v in predict(rule, tokens)]
+    return list(zip(drafts, fires, strict=True))
 
 
 def _conditions(rule: Rule) -> frozenset[object]:
@@ -244,7 +260,7 @@ def _notes(notebook: Notebook) -> list[str]:
             places.setdefault(probe.purpose, []).append(outcome.maximum)
     inside = places.get("should fire", [])
     notes = []
-    for purpose, words in (("bare", "alone"), ("moved to the start", "as the first word")):
+    for purpose, words in POSITION_TESTS.items():
         here = places.get(purpose, [])
         if len(here) >= 2 and inside and np.mean(inside) > 0:
             ratio = float(np.mean(here) / np.mean(inside))

@@ -15,7 +15,6 @@ little as a word seen once. Clauses are added, best first, until none gains what
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 
+from .fitting import CONDITION_COST, prune, refit
 from .language import (
     MAX_CONDITIONS,
     SHAPES,
@@ -34,17 +34,14 @@ from .language import (
     Rule,
 )
 from .sample import Sample, View
+from .spelling import spelled, without_repeats
 from .values import VALUE_COST, Values, Z
 
 LEVELS = (0.9, 0.6, 0.35, 0.18)
-#: What one more condition must gain: a share of the energy Σ w y² (a value: see `values`).
-CONDITION_COST = 0.004
 #: A clause holds at most this many conditions.
 DEPTH = 3
 STEM_LENGTHS = (4, 5, 6, 8)
 SUFFIX_LENGTHS = (2, 3, 4)
-#: How many examples illustrate a stem, an ending or a shape.
-EXAMPLES = 6
 #: Places in a text or sentence from this one on are not told apart.
 FAR = 64
 #: Stretches before the token that contexts are looked for in: (first, last) offset.
@@ -96,9 +93,10 @@ class Miner:
             if found is None:
                 break
             clauses.append(Clause(conditions=found.conditions, level=found.level))
-            clauses = self.refit(clauses)
-        pruned = _without_repeats(self.prune(self.refit(clauses)))
-        return Rule(clauses=tuple(map(self._spelled, pruned)), unit=self.sample.unit)
+            clauses = refit(self.sample, clauses)
+        pruned = without_repeats(prune(self.sample, refit(self.sample, clauses)))
+        named = tuple(spelled(clause, self.sample) for clause in pruned)
+        return Rule(clauses=named, unit=self.sample.unit)
 
     # ------------------------------------------------------------ one clause
 
@@ -177,10 +175,10 @@ class Miner:
             better = max(options, key=lambda option: option.gain, default=None)
             if better is None or better.gain <= max(found.gain, 0.0):
                 break
-            found = self._retoken(better, gains)
+            found = self._retoken(better, gains, depth)
         return found
 
-    def _retoken(self, found: _Found, gains: np.ndarray) -> _Found:
+    def _retoken(self, found: _Found, gains: np.ndarray, depth: int) -> _Found:
         """With the context fixed, the best current-token condition (or none)."""
         context = tuple(c for c in found.conditions if not (isinstance(c, Near) and c.is_current))
         if not context:
@@ -193,7 +191,7 @@ class Miner:
             near = self._best(view, inside)
             if near:
                 options.append(self._scored((near, *context), gains, found.level))
-        options = [option for option in options if len(option.conditions) <= DEPTH]
+        options = [option for option in options if len(option.conditions) <= depth]
         return max(options, key=lambda option: option.gain)
 
     def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
@@ -250,74 +248,6 @@ class Miner:
     def _predict(self, clauses: Sequence[Clause]) -> np.ndarray:
         return self.sample.predict(Rule(clauses=tuple(clauses)))
 
-    def _spelled(self, clause: Clause) -> Clause:
-        """The clause with words as they are mostly spelled, and with examples where values are parts.
-
-        A stem is lengthened to what nearly all words that fire with it share.
-        """
-        counts = self._holds(clause.conditions) & (self.places < self.sample.n_corpus)
-        inside = np.where(counts, self.weight * self.target, 0.0)
-        conditions = []
-        for condition in clause.conditions:
-            if isinstance(condition, Near):
-                match = self._spelled_match(condition.match, inside, condition.is_current)
-                condition = condition.model_copy(update={"match": match})
-            conditions.append(condition)
-        return clause.model_copy(update={"conditions": tuple(conditions)})
-
-    def _spelled_match(self, match: Match, inside: np.ndarray, is_current: bool) -> Match:
-        spelled = self.sample.spelling
-        if match.kind == "word":
-            return match.model_copy(update={"values": tuple(map(spelled, match.values))})
-        if match.kind == "token" or not is_current:
-            return match
-        view = self.sample.tokens if match.kind == "shape" else self.sample.words
-        mass = np.bincount(view.ids[self.places], weights=inside, minlength=len(view.names))
-        best = [n for n in np.argsort(-mass, kind="stable")[:EXAMPLES] if mass[n] > 0]
-        names = [view.names[n] for n in best if view.names[n].strip()]
-        examples = names if match.kind == "shape" else [spelled(name) for name in names]
-        update: dict[str, object] = {"examples": tuple(dict.fromkeys(examples))}
-        if match.kind == "stem":
-            names = [view.names[n] for n in np.flatnonzero(mass > 0.02 * mass.sum())]
-            update["values"] = tuple(_longest_stem(stem, names) for stem in match.values)
-        return match.model_copy(update=update)
-
-    def refit(self, clauses: Sequence[Clause], turns: int = 4) -> list[Clause]:
-        """The same clauses with levels fitted to the tokens on which each has the last word."""
-        if not clauses:
-            return []
-        masks = [self.sample.clause(clause) for clause in clauses]
-        levels = np.array([clause.level for clause in clauses])
-        for _ in range(turns):
-            stacked = np.where(masks, levels[:, None], -1.0)
-            owner = np.where(stacked.max(axis=0) >= 0, stacked.argmax(axis=0), -1)
-            for place in range(len(clauses)):
-                mine = owner == place
-                weight = float(self.sample.weight[mine].sum())
-                if weight > 0:
-                    total = float((self.sample.weight[mine] * self.sample.target[mine]).sum())
-                    levels[place] = total / (weight + 1.0)
-        return [
-            clause.model_copy(update={"level": round(float(level), 3)})
-            for clause, level in zip(clauses, levels, strict=True)
-        ]
-
-    def prune(self, clauses: Sequence[Clause]) -> list[Clause]:
-        """Leave out clauses whose absence costs less than their conditions are worth."""
-        kept = list(clauses)
-        while kept:
-            whole = loss(self.sample, kept)
-            losses = []
-            for place, clause in enumerate(kept):
-                rest = [*kept[:place], *kept[place + 1 :]]
-                worth = CONDITION_COST * len(clause.conditions) * self.energy
-                losses.append(loss(self.sample, rest) - whole - worth)
-            worst = int(np.argmin(losses))
-            if losses[worst] >= 0:
-                break
-            kept = self.refit([*kept[:worst], *kept[worst + 1 :]])
-        return sorted(kept, key=lambda clause: -clause.level)
-
     # ------------------------------------------------------------ views
 
     @cached_property
@@ -363,18 +293,6 @@ class Miner:
         return self._contexts[window]
 
 
-def loss(sample: Sample, clauses: Sequence[Clause]) -> float:
-    """Σ w (y − p)² of a rule of these clauses."""
-    gap = sample.target - sample.predict(Rule(clauses=tuple(clauses)))
-    return float(np.sum(sample.weight * np.square(gap)))
-
-
-def cost(sample: Sample, rule: Rule) -> float:
-    """The loss of a rule and what its conditions and values cost: the lower, the better."""
-    length = CONDITION_COST * rule.n_conditions + VALUE_COST * rule.n_values
-    return loss(sample, rule.clauses) + sample.weighted_energy * length
-
-
 def _window_places(
     sample: Sample, places: np.ndarray, window: tuple[int | None, int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -402,34 +320,6 @@ def _cuts(
     up_to = np.cumsum(sums)
     yield Position(of=of, low=0, high=int(up_to[:-1].argmax()))
     yield Position(of=of, low=int((up_to[-1] - up_to[:-1]).argmax()) + 1)
-
-
-def _without_repeats(clauses: Sequence[Clause]) -> list[Clause]:
-    """Clauses, highest level first, without values that a higher clause of one condition names."""
-    named: set[tuple[str, str]] = set()
-    kept = []
-    for clause in clauses:
-        near = clause.conditions[0]
-        if len(clause.conditions) == 1 and isinstance(near, Near) and near.is_current:
-            kind = near.match.kind
-            new = tuple(value for value in near.match.values if (kind, value) not in named)
-            named.update((kind, value) for value in new)
-            if not new:
-                continue
-            match = near.match.model_copy(update={"values": new})
-            clause = clause.model_copy(
-                update={"conditions": (near.model_copy(update={"match": match}),)}
-            )
-        kept.append(clause)
-    return kept
-
-
-def _longest_stem(stem: str, words: Sequence[str]) -> str:
-    """`stem`, lengthened to what all of `words` that begin with it share."""
-    family = [word for word in words if word.startswith(stem)] or [stem]
-    first, last = min(family), max(family)  # what these share, all between them share
-    same = (a == b for a, b in zip(first, last, strict=False))
-    return first[: sum(itertools.takewhile(bool, same))]
 
 
 def _repeats(found: _Found) -> Iterator[Condition]:

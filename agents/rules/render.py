@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...sae.visible import visible
 from .language import MAX_VALUES, Clause, Condition, Match, Near, Position, Rule
 
 #: Lowest level that still counts as each strength.
@@ -105,8 +106,3 @@ def _place(position: Position) -> str:
     else:
         phrase = f"within tokens {position.low + 1} to {position.high + 1} {what}"
     return f"not {phrase}" if position.negated else phrase
-
-
-def visible(value: str) -> str:
-    """A token string with its white space made visible where it would be lost or break a line."""
-    return value.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")

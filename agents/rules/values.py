@@ -14,7 +14,7 @@ from .language import MAX_VALUES
 from .sample import View
 
 #: What one more value in a set must gain: a share of the energy Σ w y².
-VALUE_COST = 0.0004
+VALUE_COST = 0.0008
 #: How many standard errors of its gain a value, and a clause, is marked down by.
 Z = 1.0
 

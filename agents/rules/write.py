@@ -28,7 +28,7 @@ class Draft:
     """A text written from a clause. trigger: the string that should fire, or stands where one did.
 
     before, after: what is around it. clause: the number of the clause in the rule. edit, original:
-    what was changed, and the text it was changed in.
+    what was changed, and the draft it was changed in.
     """
 
     before: str
@@ -36,7 +36,7 @@ class Draft:
     after: str
     clause: int
     edit: str = ""
-    original: str = ""
+    original: Draft | None = None
 
     @property
     def text(self) -> str:
@@ -204,7 +204,7 @@ def _placed(position: Position, before: str, after: str, draw: random.Random) ->
 
 
 def _edited(draft: Draft, trigger: str, edit: str) -> Draft:
-    return Draft(draft.before, trigger, draft.after, draft.clause, edit, draft.text)
+    return Draft(draft.before, trigger, draft.after, draft.clause, edit, draft)
 
 
 def _replaced(clause: Clause, place: int, draw: random.Random) -> Draft | None:
@@ -262,7 +262,7 @@ def _pair(
     draft = _write(clause, place, draw, drop=drop, block=block)
     if draft is None or original is None:
         return None
-    return Draft(draft.before, draft.trigger, draft.after, place, edit, original.text)
+    return Draft(draft.before, draft.trigger, draft.after, place, edit, original)
 
 
 def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
@@ -275,20 +275,23 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
         if draft is None:
             continue
         word, lead = draft.trigger.strip(), _lead(draft.trigger)
-        if turn % 4 == 0 and word.isalpha():
-            other = draw.choice(
-                [w for w in (word.lower(), word.title(), word.upper()) if w != word]
-            )
-            drafts.append(_edited(draft, lead + other, "recased"))
+        if turn % 4 == 0 and (forms := _other_cases(word)):
+            drafts.append(_edited(draft, lead + draw.choice(forms), "recased"))
         elif turn % 4 == 1 and word.isalpha() and len(word) > 2:
             drafts.append(
                 _edited(draft, lead + word + draw.choice(("s", "ed", "ing")), "inflected")
             )
         elif turn % 4 == 2:
-            drafts.append(Draft("", word, "", place, "bare", draft.text))
+            drafts.append(Draft("", word, "", place, "bare", draft))
         else:
-            drafts.append(Draft("", word, draft.after, place, "moved to the start", draft.text))
+            drafts.append(Draft("", word, draft.after, place, "moved to the start", draft))
     return drafts
+
+
+def _other_cases(word: str) -> list[str]:
+    """Other ways to write a word in upper and lower case: none where its script has no case."""
+    forms = (word.lower(), word.title(), word.upper()) if word.isalpha() else ()
+    return [form for form in forms if form != word]
 
 
 def _lead(trigger: str) -> str:

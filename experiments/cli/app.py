@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _ended(message: str, code: int) -> typer.Exit:
-    from ..visible import visible
+    from ...sae.visible import visible
 
     typer.echo(f"sagescope: {visible(message)}", err=True)
     return typer.Exit(code)

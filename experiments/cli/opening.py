@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def open_source(
     subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
 ) -> ModelSource:
-    from ...sae.encoder import pretrained_names
     from ...sae.errors import SAEError
+    from ...sae.loading import pretrained_names
     from ...sae.model_source import ModelSource
 
     if sae is None:
@@ -44,7 +44,11 @@ def indices(text: str, source: ModelSource) -> list[int]:
 def budget(**caps: float | None) -> Budget:
     from ...agents.budget import Budget
 
-    return Budget(**{name: cap for name, cap in caps.items() if cap is not None})  # pyright: ignore[reportArgumentType]
+    given = {name: cap for name, cap in caps.items() if cap is not None}
+    try:
+        return Budget(**given)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def open_journal(path: Path | None, create: bool = False) -> Journal:

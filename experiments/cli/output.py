@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 
 
 def print_results(found: list[Result], as_json: bool) -> None:
+    """Results as tables, or one JSON object a line (the contract of docs/results.md)."""
     if as_json:
         for result in found:
             typer.echo(result.as_json())
         return
-    from ..terminal import console, means_table, recall_table, results_table
+    from ..summary import verdict_line
+    from ..terminal import console, results_page
 
     out = console()
     if not found:
         out.print("No feature of this run is done yet.")
         return
-    out.print(results_table(found))
-    if any(result.scores["predictive_pearson"] for result in found):
-        out.print(means_table(found))
-        out.print(recall_table(found))
+    out.print(results_page(found, out.width))
+    out.print(verdict_line(found))
 
 
 def print_json(rows: Iterable[Any]) -> None:
+    """One JSON object a line."""
     for row in rows:
         typer.echo(json.dumps(row))

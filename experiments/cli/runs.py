@@ -165,7 +165,7 @@ def report(
 
     with opening.open_run(journal, name) as run:
         write_report(run, page)
-    typer.echo(f"Wrote {page}.")
+    typer.echo(f"Wrote {page}.", err=not page.is_file())  # the page may have gone to the output
 
 
 @app.command()

@@ -26,7 +26,7 @@ def train(
     width: Annotated[int, typer.Option("--width", min=1, help="Latents.")] = 4608,
     k: Annotated[int, typer.Option("--k", min=1, help="Latents that fire on a token.")] = 32,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to train on.")] = 4_000_000,
-    context: Annotated[int, typer.Option("--context", min=1, help="Tokens of a window.")] = 128,
+    context: Annotated[int, typer.Option("--context", min=2, help="Tokens of a window.")] = 128,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Activations of a step.")] = 2048,
     buffer: Annotated[
         int, typer.Option("--buffer", min=1, help="Activations that are shuffled together.")

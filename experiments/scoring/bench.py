@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ...agents.records import Record
 from ...agents.rules.match import Matcher
+from ...agents.rules.sample import matcher_of
 from ...sae.errors import UnknownName
 from ...sae.evidence import FeatureStats, SplitEvidence
 from ...sae.source import FeatureSource
@@ -69,8 +70,8 @@ class Target:
 
     @cached_property
     def text(self) -> Matcher:
-        """The tokens of the score split, as simulators read them."""
-        return Matcher(self.held_out.tokens)
+        """The tokens of the score split, as simulators read them; shared by all features."""
+        return matcher_of(self.held_out)
 
     @cached_property
     def mixture(self) -> Mixture:

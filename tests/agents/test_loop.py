@@ -17,9 +17,9 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, *batches, refinements=()):
+    def __init__(self, *batches, refinements=(), states=None):
         self.batches, self.refinements = list(batches), list(refinements)
-        self.seen = []
+        self.seen, self.states = [], states
 
     async def propose(self, notebook):
         return [Proposal("words", "fires on boat")]
@@ -32,7 +32,7 @@ class Scripted:
         return self.refinements.pop(0) if self.refinements else []
 
     async def conclude(self, notebook):
-        return Explanation(labels=("boat",), description="boats")
+        return Explanation(labels=("boat",), description="boats", hypothesis=self.states)
 
 
 def probe(text, fires, **more):
@@ -75,10 +75,23 @@ def test_one_side_alone_confirms_nothing():
     assert conclusion.verdicts[0].status == "open"
 
 
+def test_moving_the_trigger_is_no_test_of_its_meaning():
+    designs = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
+    designs += [probe(f"Car {i} is a car.", False) for i in range(4)]
+    moved = [
+        ProbeDesign(hypothesis=0, purpose="bare", text=f"car{i}", fires=True) for i in range(9)
+    ]
+    conclusion, _ = run(Scripted(designs + moved))
+    assert len(conclusion.outcomes) == 17
+    assert conclusion.verdicts[0].status == "confirmed"
+    assert conclusion.verdicts[0].fires_as_predicted == (4, 4)
+
+
 def test_a_refined_hypothesis_gives_way_to_its_child():
     child = Proposal("words", "only small boats", parent=0)
     conclusion, _ = run(Scripted([probe("A boat.", True)], refinements=[[child]]))
-    assert [verdict.status for verdict in conclusion.verdicts] == ["refined", "open"]
+    assert [verdict.replaced for verdict in conclusion.verdicts] == [True, False]
+    assert [verdict.status for verdict in conclusion.verdicts] == ["open", "untested"]
     assert conclusion.hypotheses[1].parent == 0
     assert conclusion.hypotheses[1].round == 1
 
@@ -95,8 +108,20 @@ def test_the_cap_on_probes_is_never_passed(cap):
 def test_the_cap_on_rounds_ends_the_loop():
     again = [[Proposal("words", f"more {i}", parent=i)] for i in range(9)]
     mind = Scripted(refinements=again)
-    run(mind, budget=Budget(rounds=3))
+    conclusion, _ = run(mind, budget=Budget(rounds=3))
     assert len(mind.seen) == 3
+    assert conclusion.status == "out_of_budget"
+    # What could not be probed any more was not taken up.
+    assert len(conclusion.hypotheses) == 3
+
+
+def test_a_conclusion_carries_the_verdict_on_what_it_states():
+    designs = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
+    designs += [probe(f"Car {i} is a car.", False) for i in range(4)]
+    for states, verdict in ((0, "confirmed"), (1, "untested"), (None, None)):
+        child = Proposal("words", "boats, too", parent=0)
+        conclusion, _ = run(Scripted(designs, refinements=[[child]], states=states))
+        assert conclusion.explanation.verdict == verdict
 
 
 def test_a_feature_that_never_fires_is_not_probed():

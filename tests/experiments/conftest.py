@@ -8,6 +8,8 @@ import pytest
 
 # planted.py is also run by itself, in processes that tests kill.
 sys.path.insert(0, str(Path(__file__).parent))
+# tiny.py: models and SAEs that are real, and small.
+sys.path.insert(0, str(Path(__file__).parents[1] / "sae"))
 
 import planted as module
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+import tiny
 import typer
 from typer.testing import CliRunner
 
@@ -219,6 +221,7 @@ def test_features_that_the_sae_does_not_have(opened, somewhere: Path):
         ("explain", 2, "--features"),
         ("explain -f 0 --seed -1", 2, "--seed"),
         ("explain -f 0 --max-probes x", 2, "--max-probes"),
+        ("explain -f 0 --max-seconds inf", 2, "The cap on seconds"),
         ("nonsense", 2, "nonsense"),
         ("features --draw 3 --features 1", 2, "either"),
         ("explain -f 0 --run a/b", 1, "cannot be a run's name"),
@@ -262,9 +265,57 @@ def test_what_nobody_foresaw_keeps_its_traceback(monkeypatch):
 
 
 def test_no_sae_comes_along(monkeypatch):
-    monkeypatch.setattr("sagescope.sae.encoder.pretrained_names", list)
+    monkeypatch.setattr("sagescope.sae.loading.pretrained_names", list)
     with pytest.raises(SAEError, match="--sae"):
         cli.opening.open_source("s", None, "c", 1, "auto", "auto")
+
+
+DAMAGE = {
+    "no JSON": ("events SET payload = '{'", "results default", "show default 0", "report default"),
+    "nested": (
+        f"events SET payload = '{'[' * 100_000}'",
+        *("results default", "show default 0", "report default"),
+    ),
+    "no features": (
+        "events SET payload = '{}' WHERE kind = 'session'",
+        *("runs", "results default", "show default 0", "report default"),
+    ),
+    "config": ("runs SET config = '{'", "runs", "results default", "show default 0"),
+    "config's kind": ("runs SET config = '[]'", "runs", "results default", "report default"),
+    "no config": ("runs SET config = '{}'", "results default", "show default 0", "report default"),
+    "exemplars": (
+        """events SET payload = '{"top": [{}]}' WHERE kind = 'exemplars'""",
+        *("show default 0", "report default"),
+    ),
+    **{
+        f"{kind} {payload}": (
+            f"events SET payload = '{payload}' WHERE kind = '{kind}'",
+            *("show default 0", "report default"),
+        )
+        for kind in ("facts", "hypothesis", "probe", "outcome", "verdict", "concluded", "scored")
+        for payload in ('{"x": 1}', "[]", "null")
+        if (kind, payload) not in {("facts", "null"), ("concluded", "null"), ("facts", "[]")}
+    },
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_journal_is_a_sentence(opened, what: str):
+    run("explain", "-f", "0")
+    damage, *commands = DAMAGE[what]
+    with sqlite3.connect("sagescope.db") as connection:
+        connection.execute(f"UPDATE {damage}")
+    connection.close()
+    for command in commands:
+        done = run(*command.split(), code=1)
+        assert re.fullmatch(r"sagescope: .* of the journal \S+ is damaged .*\n", done.stderr)
+        assert done.stdout == ""
+
+
+def test_runs_of_which_nothing_is_known_are_listed(opened):
+    with Journal.open(Path("sagescope.db")) as journal, journal.begin("x", {}):
+        pass
+    assert "–" in run("runs").stdout
 
 
 def test_a_run_where_nothing_is_done_yet(opened):
@@ -285,7 +336,7 @@ def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
     assert "Wrote out" in run("train", "out").stdout
     assert asked == [(train.TrainSettings(), Path("out"))]
     other = {
-        field.name: "x" if field.type == "str" else 1
+        field.name: "x" if field.type == "str" else 1 + (field.name == "context")
         for field in dataclasses.fields(train.TrainSettings)
     }
     typed = [
@@ -313,6 +364,26 @@ def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):
     shown = run("evaluate").stdout
     for words in ("variance unexplained", "0.2000", "L0", "loss recovered", "1.00%"):
         assert words in shown
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
+    """The real commands, on a tiny model."""
+    tiny.save_model(somewhere / "model")
+    (somewhere / "some.txt").write_text("\n\n".join(tiny.sentences(200)))
+    typed = "train sae --subject ./model --corpus some.txt --hook-point blocks.1.hook_resid_post"
+    sizes = "--width 64 --k 4 --tokens 2000 --context 32 --batch 64 --buffer 512"
+    assert "Wrote sae" in run(*typed.split(), *sizes.split()).stdout
+    assert (somewhere / "sae" / "cfg.json").exists()
+    measure = "evaluate --subject ./model --sae ./sae --corpus some.txt#held-out --dtype float32"
+    counts = ["--tokens", "500", "--loss-tokens", "100"]
+    (row,) = lines(run(*measure.split(), *counts, "--json"))
+    assert row["l0"] == pytest.approx(4, abs=0.1)
+    assert row["tokens"] >= 500
+    assert 0 < row["unexplained"] < 2
+    assert "variance unexplained" in run(*measure.split(), *counts).stdout
+    (somewhere / "file").touch()
+    assert "give another" in run("train", "file", "--subject", "./model", code=1).stderr
 
 
 def test_defaults_are_those_of_the_library():
@@ -368,6 +439,14 @@ def test_results_and_the_rest_go_to_different_places():
     assert job.returncode == 0
     assert stderr == "", "no progress where nobody looks"
     assert [json.loads(line)["status"] for line in stdout.splitlines()] == ["concluded"] * 2
+
+
+def test_a_report_on_standard_output_is_alone_there(opened):
+    run("explain", "-f", "0", "--no-score")
+    stdout, stderr = start("report", "default", "-o", "/dev/fd/1").communicate()
+    assert stdout.startswith("<!doctype html>")
+    assert stdout.rstrip().endswith("</html>")
+    assert stderr == "Wrote /dev/fd/1.\n"
 
 
 def test_whoever_reads_may_stop_reading(opened):

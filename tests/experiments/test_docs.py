@@ -40,7 +40,7 @@ def test_the_model_example_is_about_ten_lines():
 
 @pytest.mark.slow
 def test_a_model_and_an_sae(tmp_path: Path, monkeypatch, capsys):
-    from sagescope.sae.encoder import pretrained_names
+    from sagescope.sae.loading import pretrained_names
 
     if not pretrained_names():
         pytest.skip("no SAE comes with this checkout")

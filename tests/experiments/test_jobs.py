@@ -280,6 +280,48 @@ def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch
     assert comparable(mended) == comparable(explain(planted.PlantedSource(), [0, 1]))
 
 
+def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, monkeypatch):
+    from sagescope.experiments import jobs
+
+    real, failed = jobs.score_simulator, []
+
+    async def score_simulator(target: Any, simulator: Any) -> Any:
+        if not failed:  # the explanation comes first
+            failed.append(simulator)
+            raise RuntimeError("no luck")
+        return await real(target, simulator)
+
+    with Journal.open(None) as journal:
+        monkeypatch.setattr(jobs, "score_simulator", score_simulator)
+        first, other = explain(source, [0, 1], journal=journal, concurrency=1)
+        assert first.details["explanation"] == {"why": "RuntimeError: no luck"}
+        assert set(first.scores.values()) == {None}
+        assert all(scores["input"] for scores in first.controls.values())
+        again = explain(source, [0, 1], journal=journal, concurrency=1)
+    assert [result.as_json() for result in again] == [first.as_json(), other.as_json()]
+
+
+def test_controls_that_cannot_be_made_cost_no_score(source, planted, monkeypatch):
+    from sagescope.experiments import jobs
+
+    def simulators(*_: Any) -> Any:
+        raise RuntimeError("no table")
+
+    with Journal.open(None) as journal:
+        (alone,) = explain(source, [0], journal=journal)
+        monkeypatch.setattr(jobs, "simulators", simulators)
+        kept, other = explain(source, [0, 1], journal=journal)
+        assert kept.scores == alone.scores
+        assert kept.controls["token_lookup"] == alone.controls["token_lookup"]
+        assert kept.details["random_explanation"]["why"] == "RuntimeError: no table"
+        assert {what["why"] for what in other.details.values()} == {"RuntimeError: no table"}
+        monkeypatch.undo()
+        for retry in (False, True):
+            found = explain(source, [0, 1], journal=journal, retry_failed=retry)
+            assert (found[1].as_json() == other.as_json()) is not retry
+    assert comparable(found) == comparable(explain(planted.PlantedSource(), [0, 1]))
+
+
 def test_a_feature_that_never_fires_has_a_result(planted):
     source = planted.PlantedSource(fn=lambda text, feature: [(t, 0.0) for t in text.split()])
     for result in explain(source, [0, 1]):

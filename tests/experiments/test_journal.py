@@ -291,4 +291,17 @@ def test_the_default_place(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SAGESCOPE_JOURNAL", raising=False)
     assert module.default_path() == Path("sagescope.db")
     monkeypatch.setenv("SAGESCOPE_JOURNAL", "~/mine.db")
-    assert module.default_path() == Path.home() / "mine.db"
+    with Journal.open(module.default_path()) as journal:
+        assert journal.path == Path.home() / "mine.db"
+
+
+def test_a_place_below_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with Journal.open(Path("~/new/x.db")) as journal:
+        assert journal.path == tmp_path / "home" / "new" / "x.db"
+    Journal.open(Path("~/new/x.db"), create=False).close()
+    for create in (True, False):
+        with pytest.raises(JournalError, match="no such home folder"):
+            Journal.open(Path("~nobody-of-that-name/x.db"), create)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

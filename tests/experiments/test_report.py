@@ -1,8 +1,10 @@
 """The report: one file, complete, and harmless whatever the corpus holds."""
 
+import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -192,6 +194,25 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path):
         (tmp_path / "file").touch()
         with pytest.raises(SagescopeError, match="could not be written"):
             write_report(run, tmp_path / "file" / "report.html")
+
+
+def test_it_is_written_through_links_and_into_pipes(tmp_path: Path):
+    with Journal.open(None) as journal, journal.begin("x", CONFIG) as run:
+        for name in ("there.html", "new.html"):
+            link = tmp_path / f"to {name}"
+            link.symlink_to(name)
+            (tmp_path / "there.html").write_text("old")
+            write_report(run, link)
+            assert link.is_symlink()
+            assert (tmp_path / name).read_text("utf-8") == render_report(run)
+        os.mkfifo(pipe := tmp_path / "pipe")
+        with ThreadPoolExecutor(1) as pool:
+            read = pool.submit(pipe.read_text, "utf-8")
+            write_report(run, pipe)
+            assert read.result() == render_report(run)
+        assert pipe.is_fifo()
+        with pytest.raises(SagescopeError, match="Is a directory"):
+            write_report(run, tmp_path)
 
 
 @pytest.mark.browser

@@ -6,13 +6,13 @@ import pytest
 from hostile import HOSTILE, hostile_run
 from rich.console import Console, RenderableType
 
-from sagescope.experiments import Journal
+from sagescope.experiments import Journal, explain
 from sagescope.experiments.results import results_of
+from sagescope.experiments.summary import BANDS, COLUMNS, ROWS, band_name
 from sagescope.experiments.terminal import (
+    WIDE,
     ProgressBar,
-    means_table,
-    recall_table,
-    results_table,
+    results_page,
     runs_table,
     transcript_page,
 )
@@ -33,8 +33,8 @@ def test_hostile_text_is_shown_and_does_nothing(text: str):
         run = hostile_run(journal, text)
         results = results_of(run)
         row = {"run": run.name, "created": run.created, "features": 2, "done": 1, **run.config}
-        tables = (results_table(results), means_table(results), recall_table(results))
-        shown = printed(transcript_page(transcript_of(run, 0)), runs_table([row]), *tables)
+        pages = (results_page(results, width) for width in (200, 80))
+        shown = printed(transcript_page(transcript_of(run, 0)), runs_table([row]), *pages)
     # Rich's own colours are the only escapes there are.
     import re
 
@@ -44,6 +44,24 @@ def test_hostile_text_is_shown_and_does_nothing(text: str):
     )
     if text.startswith("[red]"):
         assert "[red]not markup[/red]" in plain
+
+
+@pytest.fixture(scope="module")
+def explained(planted):
+    return explain(planted.PlantedSource(), [0, 1, 2])
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, WIDE - 1, WIDE, 200])
+def test_no_number_falls_off_the_edge(explained, width: int):
+    out = Console(file=io.StringIO(), width=width)
+    out.print(results_page(explained, width))
+    assert isinstance(out.file, io.StringIO)
+    shown = out.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    for heading in [*COLUMNS.values(), *map(band_name, BANDS), *ROWS.values()]:
+        assert heading in shown
+    labels = "".join(label for result in explained for label in result.explanation.labels)
+    assert shown.count("…") <= labels.count("…")
 
 
 def test_an_attempt_that_was_broken_off():

@@ -53,7 +53,8 @@ def topk(made) -> Path:
 
 @pytest.fixture(scope="session")
 def reader(subject, topk):
-    from sagescope.sae.encoder import LatentReader, load_sae
+    from sagescope.sae.encoder import LatentReader
+    from sagescope.sae.loading import load_sae
 
     return LatentReader(subject, load_sae(str(topk)))
 
@@ -76,7 +77,8 @@ def smollm():
 @pytest.fixture(scope="session")
 def smollm_reader(smollm, made):
     """With a random TopK SAE at the demo's hook point."""
-    from sagescope.sae.encoder import LatentReader, load_sae
+    from sagescope.sae.encoder import LatentReader
+    from sagescope.sae.loading import load_sae
 
     folder = tiny.save_sae(
         made / "smollm-topk",

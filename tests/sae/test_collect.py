@@ -17,8 +17,9 @@ import tiny
 from sagescope.sae import collect as module
 from sagescope.sae.collect import collect, evidence_folder, evidence_key
 from sagescope.sae.corpus import corpus_of
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError, EvidenceError, FeatureError
+from sagescope.sae.loading import load_sae
 from sagescope.sae.splits import SHARES, Splitter
 from sagescope.sae.store import open_evidence, read_manifest
 from sagescope.sae.subject import SubjectModel
@@ -264,7 +265,8 @@ import tiny, torch
 from pathlib import Path
 from sagescope.sae import collect as module
 from sagescope.sae.corpus import corpus_of
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
+from sagescope.sae.loading import load_sae
 from sagescope.sae.subject import SubjectModel
 
 torch.set_num_threads(1)
@@ -342,3 +344,18 @@ def test_the_bar_appears_after_two_seconds(
     collect(reader, corpus, 1500, tmp_path)
     printed = capsys.readouterr().err
     assert ("tokens/s" in printed and "left" in printed) if shown else printed == ""
+
+
+@pytest.mark.parametrize("place", [-1, -4000, 40, 400])
+def test_a_shard_damaged_before_going_on_is_collected_again(place, done, reader, corpus, tmp_path):
+    """Never taken for good because its header still says what it was made from."""
+    stopped = Stops(reader, 14, RuntimeError("the power went"))
+    with pytest.raises(RuntimeError, match="the power went"):
+        collect(stopped, corpus, TOKENS, tmp_path, progress=False)
+    folder = folder_of(reader, corpus, tmp_path)
+    first = folder / "shard-00000.safetensors"
+    held = bytearray(first.read_bytes())
+    held[place] ^= 1
+    first.write_bytes(held)
+    collect(reader, corpus, TOKENS, tmp_path, progress=False)
+    assert contents(folder) == contents(folder_of(reader, corpus, done))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,7 @@ def test_lone_surrogates_from_json_are_kept(tmp_path):
         ("[1]", "line 2: expected a JSON object"),
         ('{"text": 7}', "line 2.*not a string"),
         ('{"text": "cut', "line 2: expected a JSON object"),
+        pytest.param("[" * 100_000, "line 2: expected a JSON object", id="deep"),
     ],
 )
 def test_malformed_jsonl_names_the_line(line, message, tmp_path):
@@ -94,6 +96,51 @@ def test_malformed_parquet(tmp_path, parquet):
     broken.write_bytes(b"PAR1 and no more")
     with pytest.raises(CorpusError, match="cannot be read as Parquet"):
         texts(broken)
+
+
+def test_parquet_of_what_is_no_text(parquet):
+    for rows in ([1, 2], [b"bytes", b""], [["a"], ["b"]]):
+        with pytest.raises(CorpusError, match=r"row 0.*is not a string"):
+            texts(parquet(rows))
+
+
+def test_a_damaged_page_of_a_parquet_file(parquet):
+    path = parquet(["some text, and more of it"] * 50 + ["another"])
+    whole = bytearray(path.read_bytes())
+    whole[4:40] = bytes(36)
+    path.write_bytes(whole)
+    with pytest.raises(CorpusError, match="cannot be read as Parquet"):
+        texts(path)
+
+
+def test_names_in_a_folder_that_are_no_files(tmp_path):
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "folder.txt" / "inside.txt").write_text("one")
+    corpus = load_corpus(str(tmp_path))
+    assert [document.text for document in corpus] == ["one"]
+    assert corpus.digest()
+    (tmp_path / "dangling.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match=r"dangling\.txt cannot be read"):
+        list(corpus)
+    with pytest.raises(CorpusError, match=r"dangling\.txt cannot be read"):
+        corpus.digest()
+
+
+def test_a_file_that_goes_away(tmp_path):
+    path = tmp_path / "some.jsonl"
+    path.write_text("")
+    corpus = load_corpus(str(path))
+    path.unlink()
+    with pytest.raises(CorpusError, match="cannot be read"):
+        list(corpus)
+    with pytest.raises(CorpusError, match="cannot be read"):
+        corpus.digest()
+
+
+@pytest.mark.parametrize("spec", ["~nosuchuser/x", "x" * 300, "x" * 300 + "#train", "a\0b"])
+def test_what_can_be_no_path(spec):
+    with pytest.raises(CorpusError, match="cannot be a path"):
+        load_corpus(spec)
 
 
 def test_what_is_not_there(tmp_path):
@@ -115,6 +162,40 @@ def test_a_hub_dataset_without_a_network():
         texts("hf:owner/name")
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Writes a dataset where the library finds it without a network: in a folder."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+
+    def write(*lines):
+        folder = tmp_path / "dataset"
+        folder.mkdir()
+        (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
+        return f"hf:{folder}"
+
+    return write
+
+
+def test_a_hub_dataset(hub):
+    spec = hub('{"text": "one"}', '{"text": null}', '{"text": "two"}')
+    assert texts(spec) == ["one", "two"]
+    assert texts(f"{spec}:train") == ["one", "two"]
+    assert load_corpus(spec).digest()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"text": 7}', "row 0.*is not a string"),
+        ('{"txt": "x"}', 'no column "text"; it has txt'),
+        ("no json", "could not be read to its end"),
+    ],
+)
+def test_a_hub_dataset_that_cannot_be_read(line, why, hub):
+    with pytest.raises(CorpusError, match=why):
+        texts(hub(line))
+
+
 def test_a_corpus_can_be_read_twice(tmp_path):
     (tmp_path / "some.txt").write_text("one\n\ntwo")
     corpus = load_corpus(str(tmp_path / "some.txt"))
@@ -131,6 +212,26 @@ def test_the_digest_follows_the_content(tmp_path):
     path.write_text("one\n\nthree")
     assert load_corpus(str(path)).digest() != before
     assert corpus_of(["a", "b"]).digest() != corpus_of(["b", "a"]).digest()
+
+
+def test_the_digest_tells_equal_bytes_of_other_documents_apart(tmp_path):
+    """Kind, file or folder, and order decide what the documents are."""
+    content = '{"text": "one"}\n\n{"text": "two"}\n'
+    (tmp_path / "some.txt").write_text(content)
+    (tmp_path / "some.jsonl").write_text(content)
+    for folder, names in {"a": "1.txt 2.txt", "b": "2.txt 1.txt", "c": "1.txt 3.jsonl"}.items():
+        (tmp_path / folder).mkdir()
+        for text, name in zip((content, "three"), names.split(), strict=True):
+            (tmp_path / folder / name).write_text(text)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "some.txt").write_text(content)
+    digests = {
+        load_corpus(str(tmp_path / name)).digest()
+        for name in ("some.txt", "some.jsonl", "a", "b", "c", "d")
+    }
+    assert len(digests) == 6
+    (tmp_path / "a").rename(tmp_path / "elsewhere")
+    assert load_corpus(str(tmp_path / "elsewhere")).digest() in digests
 
 
 def test_a_file_whose_name_has_a_number_sign(tmp_path):
@@ -163,6 +264,13 @@ def test_builtin_text_is_cleaned():
     assert texts("builtin:news") == ["Some news."]
     assert texts("builtin:reviews") == ["Good.\nVery\ngood."]
     assert sorted(texts("builtin:english")) == ["Good.\nVery\ngood.", "Some news."]
+
+
+def test_the_builtin_text_keeps_its_digest():
+    """Evidence that comes with SAEs is found by it."""
+    manifests = Path(module.__file__).parent.glob("pretrained/*/evidence/*/manifest.json")
+    shipped = {json.loads(path.read_text())["key"]["corpus"] for path in manifests}
+    assert load_corpus("builtin:english#held-out").digest() in shipped
 
 
 @pytest.mark.usefixtures("packages")

@@ -1,6 +1,4 @@
-"""Loading SAEs, holding them to their subject model, and reading them."""
-
-import json
+"""Reading an SAE on its subject model."""
 
 import numpy as np
 import pytest
@@ -9,8 +7,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sagescope.sae.encoder import SEPARABLE, LatentReader, load_sae, pretrained_names
-from sagescope.sae.errors import FeatureError, HookPointError, SAEError, UnknownName
+from sagescope.sae.encoder import SEPARABLE, LatentReader
+from sagescope.sae.errors import FeatureError, SAEError
+from sagescope.sae.loading import load_sae
 from sagescope.sae.subject import SubjectModel
 
 ARCHITECTURES = (
@@ -28,12 +27,6 @@ ARCHITECTURES = (
 )
 
 ROWS = [tuple(range(3, 3 + n)) for n in (5, 1, 40, 17, 63, 0, 16)]
-
-
-def dense(latents, n_features):
-    found = np.zeros((latents.starts[-1], n_features), np.float32)
-    found[latents.tokens, latents.latents] = latents.values
-    return found
 
 
 def expected(reader, rows):
@@ -62,15 +55,15 @@ def test_every_architecture_of_the_registry_is_tested():
 
 def test_latents_are_those_of_saelens(any_sae, subject):
     reader = LatentReader(subject, any_sae)
-    found = dense(reader.run(ROWS), any_sae.n_features)
+    found = tiny.dense(reader.run(ROWS), any_sae.n_features)
     assert (found != 0).any()
     np.testing.assert_allclose(found, expected(reader, ROWS), rtol=1e-3, atol=5e-4)
 
 
 def test_some_columns_are_those_of_all(any_sae, subject):
     wanted = [5, 90, 6, 33]
-    whole = dense(LatentReader(subject, any_sae).run(ROWS), any_sae.n_features)
-    some = dense(LatentReader(subject, any_sae, wanted).run(ROWS), any_sae.n_features)
+    whole = tiny.dense(LatentReader(subject, any_sae).run(ROWS), any_sae.n_features)
+    some = tiny.dense(LatentReader(subject, any_sae, wanted).run(ROWS), any_sae.n_features)
     np.testing.assert_allclose(some[:, wanted], whole[:, wanted], rtol=1e-3, atol=5e-4)
     rest = np.setdiff1d(np.arange(any_sae.n_features), wanted)
     assert not some[:, rest].any()
@@ -83,10 +76,10 @@ def test_activations_are_normalised_at_run_time(architecture, scale, made, subje
     reader = LatentReader(
         subject, load_sae(str(tiny.save_sae(folder, architecture, normalize_activations=scale)))
     )
-    found = dense(reader.run(ROWS), reader.sae.n_features)
+    found = tiny.dense(reader.run(ROWS), reader.sae.n_features)
     np.testing.assert_allclose(found, expected(reader, ROWS), rtol=1e-3, atol=5e-4)
     narrow = LatentReader(subject, reader.sae, [7]).run(ROWS)
-    np.testing.assert_allclose(dense(narrow, 96)[:, 7], found[:, 7], rtol=1e-3, atol=5e-4)
+    np.testing.assert_allclose(tiny.dense(narrow, 96)[:, 7], found[:, 7], rtol=1e-3, atol=5e-4)
 
 
 @settings(
@@ -131,11 +124,32 @@ def test_bos_token_is_not_returned(reader):
     assert reader.run([(4, 5, 6)]).starts.tolist() == [0, 3]
 
 
+@pytest.mark.parametrize("rows", [[()], [(), ()], [(), (4, 5, 6), ()]])
+@pytest.mark.parametrize("architecture", ["topk", "temporal"])
+def test_rows_without_tokens_take_no_pass(rows, architecture, made, subject, monkeypatch):
+    folder = tiny.save_sae(
+        made / f"no-bos-{architecture}", architecture, metadata={"prepend_bos": False}
+    )
+    reader = LatentReader(subject, load_sae(str(folder)))
+    run, seen = type(subject).activations, []
+
+    def counted(self, ids, at):
+        seen.append(len(ids))
+        return run(self, ids, at)
+
+    monkeypatch.setattr(type(subject), "activations", counted)
+    found = reader.run(rows)
+    assert found.starts[-1] == sum(map(len, rows))
+    assert sum(seen) == sum(map(bool, rows))
+    if rows[-1] != rows[0]:
+        np.testing.assert_array_equal(found.values, reader.run([(4, 5, 6)]).values)
+
+
 def test_without_bos(made, subject):
     folder = tiny.save_sae(made / "no-bos", metadata={"prepend_bos": False})
     reader = LatentReader(subject, load_sae(str(folder)))
     assert reader.room == reader.context == tiny.CONTEXT
-    found = dense(reader.run([(4, 5, 6)]), 96)
+    found = tiny.dense(reader.run([(4, 5, 6)]), 96)
     at = subject.activations(torch.tensor([[4, 5, 6]]), reader.at)
     with torch.no_grad():
         wanted = reader.sae.module.encode(at)[0].numpy()
@@ -149,7 +163,7 @@ def test_context_is_the_shorter_of_model_and_sae(made, subject):
     assert LatentReader(subject, load_sae(str(folder))).room == 15
 
 
-# --- what the metadata asks for ------------------------------------------------------------------
+# --- heads ---------------------------------------------------------------------------------------
 
 
 def test_hook_z_is_read_flat(made, subject):
@@ -165,7 +179,7 @@ def test_hook_z_is_read_flat(made, subject):
     flat = names["z"].reshape(1, 3, tiny.WIDTH)
     with torch.no_grad():
         wanted = reader.sae.module.encode(flat)[0, 1:].numpy()
-    np.testing.assert_allclose(dense(reader.run([(4, 5)]), 96), wanted, rtol=1e-3, atol=5e-4)
+    np.testing.assert_allclose(tiny.dense(reader.run([(4, 5)]), 96), wanted, rtol=1e-3, atol=5e-4)
 
 
 def test_one_head(made, subject):
@@ -180,96 +194,10 @@ def test_one_head(made, subject):
     whole = subject.activations(torch.tensor([[0, 4, 5]]), reader.at)
     with torch.no_grad():
         wanted = reader.sae.module.encode(whole[..., 16:24])[0, 1:].numpy()
-    np.testing.assert_allclose(dense(reader.run([(4, 5)]), 96), wanted, rtol=1e-3, atol=5e-4)
+    np.testing.assert_allclose(tiny.dense(reader.run([(4, 5)]), 96), wanted, rtol=1e-3, atol=5e-4)
     tiny.edit_metadata(folder, hook_head_index=4)
     with pytest.raises(SAEError, match="takes 8 numbers a token"):
         LatentReader(subject, load_sae(str(folder)))
-
-
-CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
-
-
-def test_centred_writing_weights_of_a_layernorm_model(made, gpt2):
-    """Against the same model whose weights were really centred."""
-    folder = tiny.save_sae(made / "centred", "standard", metadata=CENTRED)
-    found = LatentReader(SubjectModel.load(str(gpt2), dtype="float32"), load_sae(str(folder)))
-    centred = SubjectModel.load(str(gpt2), dtype="float32")
-    writers = [
-        module
-        for name, module in centred.model.named_modules()
-        if name.endswith(("c_proj", "wte", "wpe"))
-    ]
-    for module in writers:
-        module.weight -= module.weight.mean(-1, keepdim=True)
-        if getattr(module, "bias", None) is not None:
-            module.bias -= module.bias.mean()
-    tiny.edit_metadata(folder, model_from_pretrained_kwargs={})
-    wanted = LatentReader(centred, load_sae(str(folder)))
-    np.testing.assert_allclose(
-        dense(found.run(ROWS), 96), dense(wanted.run(ROWS), 96), rtol=1e-3, atol=5e-4
-    )
-
-
-@pytest.mark.parametrize(
-    ("hook", "asked", "why"),
-    [
-        ("blocks.1.hook_resid_post", {"center_writing_weights": True}, "only a LayerNorm model"),
-        ("blocks.1.hook_resid_post", {"fold_value_biases": True}, "fold_value_biases"),
-        ("blocks.1.ln1.hook_out", {"fold_ln": True}, "only the residual stream"),
-    ],
-)
-def test_preparations_that_cannot_be_had_are_refused(hook, asked, why, tmp_path, subject):
-    metadata = {"model_from_pretrained_kwargs": asked}
-    sae = load_sae(str(tiny.save_sae(tmp_path / "sae", hook=hook, metadata=metadata)))
-    with pytest.raises(SAEError, match=why):
-        LatentReader(subject, sae)
-
-
-def test_preparations_that_change_nothing_are_fine(tmp_path, subject):
-    asked = {"center_writing_weights": False, "fold_ln": True, "dtype": "float16"}
-    metadata = {"model_from_pretrained_kwargs": asked}
-    LatentReader(subject, load_sae(str(tiny.save_sae(tmp_path / "sae", metadata=metadata))))
-
-
-def test_scaled_activations_whose_scale_is_lost_are_refused(tmp_path, subject):
-    folder = tiny.save_sae(tmp_path / "sae", normalize_activations="expected_average_only_in")
-    with pytest.raises(SAEError, match="save_inference_model"):
-        LatentReader(subject, load_sae(str(folder)))
-
-
-def test_an_sae_for_another_width_is_refused(tmp_path, subject):
-    folder = tiny.save_sae(tmp_path / "sae", d_in=24, metadata={"model_name": "other-model"})
-    with pytest.raises(SAEError, match=r"takes 24 numbers a token.*other-model"):
-        LatentReader(subject, load_sae(str(folder)))
-
-
-def test_an_sae_for_another_hook_point_is_refused(tmp_path, subject):
-    folder = tiny.save_sae(tmp_path / "sae", hook="blocks.7.hook_resid_post")
-    with pytest.raises(HookPointError, match=r"blocks\.1\.hook_resid_post"):
-        LatentReader(subject, load_sae(str(folder)))
-    tiny.edit_metadata(folder, hook_name=None)
-    with pytest.raises(SAEError, match="which hook point"):
-        LatentReader(subject, load_sae(str(folder)))
-
-
-def test_the_hugging_face_hook_name_wins(tmp_path, subject):
-    folder = tiny.save_sae(tmp_path / "sae", hook="blocks.0.hook_mlp_in")
-    tiny.edit_metadata(folder, hf_hook_name="model.layers.0.post_attention_layernorm.output")
-    reader = LatentReader(subject, load_sae(str(folder)))
-    assert (reader.at.module, reader.at.side) == (
-        "model.layers.0.post_attention_layernorm",
-        "out",
-    )
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "logged"),
-    [("tiny-llama", 0), ("owner/Tiny-Llama", 0), ("gpt2-small", 1)],
-)
-def test_another_model_name_is_logged(trained_on, logged, tmp_path, subject, caplog):
-    folder = tiny.save_sae(tmp_path / "sae", metadata={"model_name": trained_on})
-    LatentReader(subject, load_sae(str(folder)))
-    assert len(caplog.records) == logged
 
 
 @pytest.mark.parametrize("features", [[96], [-1], []])
@@ -284,74 +212,3 @@ def test_activations_that_are_not_finite_are_an_error(tmp_path, llama, topk):
     reader = LatentReader(subject, load_sae(str(topk)))
     with pytest.raises(SAEError, match="not finite"):
         reader.run([(5, 7)])
-
-
-# --- loading -------------------------------------------------------------------------------------
-
-
-def test_names_and_digests(made, topk):
-    sae = load_sae(str(topk))
-    assert sae.name == "tiny-topk"
-    assert sae.digest == load_sae(str(topk)).digest
-    other = tiny.save_sae(made / "other-seed", seed=2)
-    assert load_sae(str(other)).digest != sae.digest
-    tiny.edit_metadata(other, context_size=32)
-    before = load_sae(str(other)).digest
-    tiny.edit_metadata(other, context_size=33)
-    assert load_sae(str(other)).digest != before
-
-
-def test_pretrained_saes_load_by_name():
-    for name in pretrained_names():
-        assert load_sae(name).name == name == load_sae(f"pretrained:{name}").name
-
-
-@pytest.mark.parametrize(
-    ("spec", "near"),
-    [
-        ("gpt2-small-res-jbb/blocks.8.hook_resid_pre", "gpt2-small-res-jb/"),
-        ("gpt2-small-res-jb/blocks.88.hook_resid_pre", r"blocks\.8\.hook_resid_pre"),
-        ("nothing-like-it", "."),
-    ],
-)
-def test_unknown_releases_show_the_near_ones(spec, near):
-    with pytest.raises(UnknownName, match=near):
-        load_sae(spec)
-
-
-def test_a_hub_that_does_not_answer_is_one_sentence():
-    with pytest.raises(SAEError, match="Check the network") as caught:
-        load_sae("gpt2-small-res-jb/blocks.8.hook_resid_pre")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_typo_in_a_long_release_shows_the_near_ones():
-    with pytest.raises(SAEError, match="gemma-scope-2b-pt-res"):
-        load_sae("gemma-scope-2b-pt-re/layer_12/width_16k/average_l0_82")
-
-
-def test_what_is_no_sae_folder(tmp_path):
-    with pytest.raises(SAEError, match=r"no cfg\.json"):
-        load_sae(str(tmp_path))
-    with pytest.raises(SAEError, match="not a folder"):
-        load_sae(str(tmp_path / "nowhere"))
-
-
-def test_damaged_sae_folders(tmp_path):
-    folder = tiny.save_sae(tmp_path / "sae")
-    weights = folder / "sae_weights.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SAEError, match="cannot be read"):
-        load_sae(str(folder))
-    weights.unlink()
-    with pytest.raises(SAEError, match="cannot be read"):
-        load_sae(str(folder))
-
-
-def test_an_unknown_architecture_shows_the_known_ones(tmp_path):
-    folder = tiny.save_sae(tmp_path / "sae")
-    config = json.loads((folder / "cfg.json").read_text())
-    (folder / "cfg.json").write_text(json.dumps(config | {"architecture": "topkk"}))
-    with pytest.raises(UnknownName, match="topk"):
-        load_sae(str(folder))

@@ -8,9 +8,10 @@ import tiny
 import torch
 
 from sagescope.sae.corpus import corpus_of
-from sagescope.sae.encoder import LatentReader, LoadedSAE, load_sae
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError
 from sagescope.sae.evaluate import DENSITY_EDGES, evaluate
+from sagescope.sae.loading import LoadedSAE, load_sae
 
 
 def perfect(hook="blocks.1.hook_resid_post", architecture="standard", **metadata):

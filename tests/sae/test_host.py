@@ -10,9 +10,10 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sagescope.sae.encoder import LatentReader, load_sae
+from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import FeatureError, SagescopeError, TextError
 from sagescope.sae.host import ActivationHost
+from sagescope.sae.loading import load_sae
 
 TEXTS = [text[:80] for text in tiny.sentences(30)]
 
@@ -104,6 +105,15 @@ async def test_odd_texts(host):
     assert found[0].maximum == 0
     assert "".join(found[2].tokens) == "?"
     assert all(len(one.tokens) == len(one.activations) for one in found)
+
+
+async def test_an_empty_text_alone(reader, subject, made):
+    folder = tiny.save_sae(made / "host-no-bos", metadata={"prepend_bos": False})
+    for one in (reader, LatentReader(subject, load_sae(str(folder)))):
+        with ActivationHost(one) as host:
+            (found,) = await host.activations(3, [""])
+            assert found.tokens == ()
+            assert len(await host.activations(3, ["", "the cat"])) == 2
 
 
 async def test_too_long_a_text_says_how_many_tokens_fit(host):
@@ -247,6 +257,39 @@ async def test_closing(reader):
     host.close()
     with pytest.raises(SagescopeError, match="was closed"):
         await host.activations(0, ["the cat"])
+
+
+class Tokenizing:
+    """A subject model that waits before it tokenises, and may break then."""
+
+    def __init__(self, subject, error):
+        self._subject, self._error = subject, error
+        self.began, self.gate = threading.Event(), threading.Event()
+
+    def tokenize(self, texts):
+        self.began.set()
+        assert self.gate.wait(20)
+        if self._error:
+            raise self._error
+        return self._subject.tokenize(texts)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("broke")])
+@pytest.mark.parametrize("text", ["the cat", "the cat " * 100])
+async def test_closing_while_the_worker_holds_a_text(text, error, reader):
+    """It is refused once; the worker does not try to answer it again, and ends as it should."""
+    slow = Breaking(reader)
+    slow.subject = subject = Tokenizing(reader.subject, error)
+    host = ActivationHost(slow)
+    waiting = asyncio.create_task(host.activations(0, [text]))
+    assert await asyncio.to_thread(subject.began.wait, 20)
+    closing = threading.Thread(target=host.close)
+    closing.start()
+    with pytest.raises(SagescopeError, match="was closed"):
+        await waiting
+    subject.gate.set()
+    await asyncio.to_thread(closing.join)
+    assert not slow.rows
 
 
 def test_closing_an_unused_host(reader):

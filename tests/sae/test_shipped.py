@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from sagescope.sae import encoder, on_demand
+from sagescope.sae import encoder, loading, on_demand
 from sagescope.sae.errors import EvidenceError, FeatureError
 from sagescope.sae.model_source import ModelSource
 from sagescope.sae.shipped import ship
@@ -19,7 +19,7 @@ TEXTS = tiny.sentences(80)
 @pytest.fixture
 def load(llama, topk, tmp_path, monkeypatch):
     """Loads the source with evidence below a folder; SAEs come with us from tmp_path / "with-us"."""
-    monkeypatch.setattr(encoder, "PRETRAINED", tmp_path / "with-us")
+    monkeypatch.setattr(loading, "PRETRAINED", tmp_path / "with-us")
     text = tmp_path / "some.txt"
     text.write_text("\n\n".join(TEXTS))
 
@@ -114,6 +114,16 @@ def test_a_damaged_shard_is_not_used(load, collected, tmp_path, caplog):
         same(source.evidence, collected)
         assert len(source.evidence.features) == 96
     assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"format": 1}', '{"format": 1, "features": ["x"]}'])
+def test_a_damaged_manifest_is_not_used(damage, load, collected, tmp_path, caplog):
+    (manifest,) = tmp_path.glob("with-us/*/evidence/*/manifest.json")
+    manifest.write_text(damage)
+    with load("second") as source:
+        same(source.evidence, collected)
+        assert len(source.evidence.features) == 96
+    assert "cannot be used" in caplog.text
 
 
 def test_no_text_is_shipped(collected, tmp_path):

@@ -1,6 +1,7 @@
 """Feature sources made from functions."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -37,6 +38,26 @@ def test_its_evidence_covers_the_corpus():
 def test_too_few_texts():
     with pytest.raises(CorpusError, match="leaves the split"):
         _ = FunctionSource(fires_on_cat, 1, TEXTS[:1]).evidence
+
+
+def test_its_key_is_what_its_numbers_depend_on():
+    def key(n=2, texts=TEXTS, name="mine"):
+        return json.dumps(FunctionSource(fires_on_cat, n, texts, name).key)
+
+    assert key() == key()
+    assert len({key(), key(n=3), key(texts=TEXTS[1:]), key(texts=TEXTS[::-1]), key(name="x")}) == 5
+
+
+@pytest.mark.parametrize("cut", [str.split, list])
+def test_other_tokens_for_another_feature(cut):
+    def fn(text, feature):
+        return [(token, 1.0) for token in (text.upper().split() if not feature else cut(text))]
+
+    evidence = FunctionSource(fn, 2, TEXTS).evidence
+    split = evidence.reader("explainer").split("explain")
+    assert split.activations(0).all()
+    with pytest.raises(TextError, match=r"'the cat .* for feature 1 than"):
+        split.activations(1)
 
 
 def test_errors_of_the_function_name_feature_and_text():

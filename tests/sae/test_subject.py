@@ -1,5 +1,9 @@
 """The subject model: loading, tokens, and the hot path against the bridge."""
 
+import json
+import os
+import shutil
+
 import pytest
 import tiny
 import torch
@@ -136,12 +140,51 @@ def test_what_cannot_be_loaded(spec, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("spec", ["~nosuchuser/x", "x" * 300 + ".gguf", "a\0b"])
+def test_what_can_be_no_path(spec):
+    with pytest.raises(SubjectError, match="cannot be a path"):
+        SubjectModel.load(spec)
+
+
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(SubjectError, match=r"no config\.json"):
         SubjectModel.load(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(SubjectError, match="could not be loaded"):
         SubjectModel.load(str(tmp_path))
+
+
+def edit_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+DAMAGES = {
+    "truncated weights": lambda folder: os.truncate(folder / "model.safetensors", 3000),
+    "empty weights": lambda folder: os.truncate(folder / "model.safetensors", 0),
+    "a list as config": lambda folder: (folder / "config.json").write_text("[]"),
+    "other shapes": lambda folder: edit_config(folder, intermediate_size=47),
+    "layers that are no number": lambda folder: edit_config(folder, num_hidden_layers="x"),
+    "heads that are no number": lambda folder: edit_config(folder, num_attention_heads=None),
+    "no blocks to speak of": lambda folder: edit_config(folder, hidden_size=0),
+    "another family": lambda folder: edit_config(folder, model_type="nonsense"),
+    "no tokenizer": lambda folder: (folder / "tokenizer.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_folders(damage, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "model")
+    damage(folder)
+    with pytest.raises(SubjectError) as caught:
+        SubjectModel.load(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["foo", "", "meta", "cuda:99", "cpu:x"])
+def test_devices_that_cannot_be_used(device, llama):
+    with pytest.raises(SubjectError, match="cannot be used"):
+        SubjectModel.load(str(llama), device=device)
 
 
 def test_a_broken_gguf_file(tmp_path):

@@ -6,10 +6,12 @@ import json
 import pytest
 import tiny
 
-from sagescope.sae.encoder import LatentReader, load_sae
-from sagescope.sae.errors import CorpusError, SAEError, UnknownName
+from sagescope.sae.encoder import LatentReader
+from sagescope.sae.errors import CorpusError, SAEError, SagescopeError
+from sagescope.sae.loading import load_sae
 from sagescope.sae.subject import SubjectModel
-from sagescope.sae.train import TrainSettings, train
+from sagescope.sae.train import SHORTEST, ActivationStream, TrainSettings, train
+from sagescope.sae.windows import cut
 
 # SAELens's trainer speaks of its own deprecations, and autocast of the CPU's types.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -74,6 +76,55 @@ def test_training_goes_on_from_its_checkpoint(settings, tmp_path, monkeypatch):
     assert load_sae(str(tmp_path / "broken")).n_features == 64
 
 
+class Recorded:
+    """A subject model that writes down which windows it ran."""
+
+    def __init__(self, subject):
+        self._subject = subject
+        self.windows = []
+
+    def __getattr__(self, name):
+        return getattr(self._subject, name)
+
+    def activations(self, ids, at):
+        self.windows += [tuple(row) for row in ids.tolist()]
+        return self._subject.activations(ids, at)
+
+
+def read(subject, settings, skip, until):
+    """The windows that a stream reads after `skip`, and how many it has read in all."""
+    recorded = Recorded(subject)
+    stream = ActivationStream(recorded, subject.hook_point(settings.hook_point), settings, skip)
+    for _ in stream:
+        if stream.windows_read >= until:
+            return recorded.windows, stream.windows_read
+
+
+def test_a_stream_that_goes_on_reads_no_window_twice(settings, subject, tmp_path):
+    texts = tiny.sentences(700)
+    (tmp_path / "some.txt").write_text("\n\n".join(texts))
+    rows = subject.tokenize(texts)
+    assert any(len(w.ids) < SHORTEST for row in rows for w in cut(row.ids, 0, settings.context - 1))
+    first, place = read(subject, settings, 0, 300)
+    second, end = read(subject, settings, place, 2 * place)
+    whole, _ = read(subject, settings, 0, end)
+    assert place == len(first)
+    assert not set(first) & set(second)
+    assert sorted(first + second) == sorted(whole)
+
+
+@pytest.mark.parametrize("context", [2, 5, 32])
+def test_short_contexts_and_short_texts(context, settings, subject, tmp_path):
+    """Windows as long as the context are read, however short that is."""
+    settings = dataclasses.replace(settings, context=context)
+    windows, _ = read(subject, settings, 0, 1)
+    assert max(map(len, windows)) == context
+    (tmp_path / "some.txt").write_text("\n\n".join(f"a {word}" for word in tiny.WORDS))
+    if context == 32:
+        with pytest.raises(CorpusError, match="has 8 tokens or more"):
+            read(subject, settings, 0, 1)
+
+
 def test_a_folder_of_another_training_is_refused(settings, tmp_path):
     train(settings, tmp_path / "trained")
     other = dataclasses.replace(settings, k=8, seed=1)
@@ -81,9 +132,50 @@ def test_a_folder_of_another_training_is_refused(settings, tmp_path):
         train(other, tmp_path / "trained")
 
 
-def test_what_cannot_be_trained(settings, tmp_path):
-    with pytest.raises(UnknownName, match="topk"):
-        train(dataclasses.replace(settings, arch="topkk"), tmp_path / "one")
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"k": 65}, "k must be"),
+        ({"width": 0}, "width"),
+        ({"context": 1}, "context"),
+        ({"batch": 600}, "buffer"),
+        ({"tokens": 63}, "tokens"),
+        ({"lr": float("nan")}, "lr"),
+        ({"aux_until": float("nan")}, "aux_until"),
+        ({"arch": "topkk"}, "topk"),
+        ({"corpus": "nowhere.txt"}, "no corpus"),
+    ],
+)
+def test_wrong_settings_are_refused_before_the_model_is_loaded(
+    wrong, why, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(SubjectModel, "load", None)
+    with pytest.raises(SagescopeError, match=why):
+        train(dataclasses.replace(settings, **wrong), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir()), "the folder was claimed"
+
+
+def test_what_the_architecture_does_not_use_is_not_looked_at(settings):
+    dataclasses.replace(settings, arch="standard", k=65).check()
+
+
+def test_a_single_step(settings, tmp_path):
+    settings = dataclasses.replace(settings, tokens=settings.batch)
+    assert load_sae(str(train(settings, tmp_path / "out"))).n_features == 64
+
+
+def test_folders_that_cannot_be(settings, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(SAEError, match="give another"):
+            train(settings, out)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "train.json").write_text("[]")
+    with pytest.raises(SAEError, match="other settings"):
+        train(settings, tmp_path / "odd")
+
+
+def test_a_corpus_without_text(settings, tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     nothing = dataclasses.replace(settings, corpus=str(tmp_path / "empty.txt"))
     with pytest.raises(CorpusError, match="no text to train on"):

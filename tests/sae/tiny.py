@@ -6,6 +6,7 @@ They go through the same code as models of the Hugging Face hub: a folder is wri
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 TEXT = (
@@ -128,6 +129,13 @@ def make_sae(
             if name == "threshold":
                 parameter.abs_()
     return sae
+
+
+def dense(latents, n_features: int):
+    """Sparse latents as one array [tokens, features]."""
+    found = np.zeros((latents.starts[-1], n_features), np.float32)
+    found[latents.tokens, latents.latents] = latents.values
+    return found
 
 
 def edit_metadata(folder: Path, **changes) -> Path:

@@ -26,7 +26,7 @@ def test_a_rule_reads_as_sentences():
 
 
 def test_line_breaks_are_shown():
-    assert "“⏎”" in describe(Rule(clauses=(Clause(conditions=(current("token", "\n"),), level=1),)))
+    assert "“↵”" in describe(Rule(clauses=(Clause(conditions=(current("token", "\n"),), level=1),)))
 
 
 def test_no_rule_says_so():

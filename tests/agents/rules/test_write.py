@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sagescope.agents.rules.language import Clause, Match, Near, Position, Rule, current
 from sagescope.agents.rules.match import predict
@@ -65,8 +67,8 @@ def test_near_misses_differ_from_a_firing_text_in_one_edit(name, edit):
     assert edit in edits
     assert "trigger replaced" in edits or name == "absent"
     for draft in drafts:
-        assert predict(rule, tokenize([draft.original]))[0].max() > 0
-        assert draft.original != draft.text
+        assert predict(rule, tokenize([draft.original.text]))[0].max() > 0
+        assert draft.original.text != draft.text
 
 
 def test_strong_clauses_are_written_first():
@@ -78,6 +80,26 @@ def test_strong_clauses_are_written_first():
 def test_variants_recase_inflect_isolate_and_move():
     edits = {draft.edit for draft in variant_drafts(RULES["word"], 8, 0)}
     assert edits == {"recased", "inflected", "bare", "moved to the start"}
+
+
+@pytest.mark.parametrize("word", ["銀行", "ª", "بنك", "12"])
+def test_words_without_case_are_not_recased(word):
+    drafts = variant_drafts(rule_of(current("word", word)), 8, 0)
+    assert "recased" not in {draft.edit for draft in drafts}
+    assert {"bare", "moved to the start"} <= {draft.edit for draft in drafts}
+
+
+@given(st.sampled_from(["token", "word", "stem", "suffix"]), st.text(st.characters(codec=None)))
+def test_rules_on_any_text_can_be_written_from(kind, text):
+    rule = rule_of(current(kind, text), before("word", text, negated=True, first=-3))
+    written = [
+        *firing_drafts(rule, 4, 0, tokenize),
+        *near_miss_drafts(rule, 4, 0, tokenize),
+        *variant_drafts(rule, 8, 0),
+    ]
+    for draft in written:
+        if draft.edit == "recased":
+            assert draft.text != draft.original
 
 
 def test_nothing_can_be_written_from_an_empty_rule():

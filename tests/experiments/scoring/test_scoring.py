@@ -52,6 +52,15 @@ def test_the_perfect_rule_beside_its_controls(make):
     assert table["input"] == pytest.approx(1.0)
 
 
+def test_features_share_what_is_known_of_the_text(make):
+    """Which tokens are words is worked out once for a source, not once for each feature."""
+    source = make.words(LEVELS)
+    first, second = Target(source, 0), Target(source, 0, seed=1)
+    assert first.text is second.text
+    assert first.text.table is source.evidence.reader("scorer").split("score").tokens
+    assert first.text is not Target(make.words(LEVELS), 0).text
+
+
 def test_a_plain_function_source_is_scored_as_well(make):
     planted = make.words(LEVELS, n=150)
     texts = [text for split in planted.splits.values() for text in split]

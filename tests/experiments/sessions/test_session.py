@@ -165,8 +165,9 @@ async def test_edited_and_dropped_hypotheses_leave_the_live_ones(source):
         (ruled,) = (await session.edit(1, rule="word: bank, river")).hypotheses
         assert "“river”" in ruled.hypothesis.text
         await session.drop(2)
-        statuses = [one.verdict.status for one in session.hypotheses().hypotheses]
-        assert statuses == ["refined", "refined", "dropped"]
+        verdicts = [one.verdict for one in session.hypotheses().hypotheses]
+        assert [verdict.replaced for verdict in verdicts] == [True, True, False]
+        assert [verdict.dropped for verdict in verdicts] == [False, False, True]
         with pytest.raises(SessionError, match="add one first"):
             await session.probe("the bank", True)
 

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagescope.experiments.visible import visible
+from sagescope.sae.visible import visible
 
 
 def test_signs():

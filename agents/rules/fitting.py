@@ -1,0 +1,64 @@
+"""Fitting rules to a sample: what a rule loses and costs, its levels, which clauses earn theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .language import Clause, Rule
+from .sample import Sample
+from .values import VALUE_COST
+
+#: What one more condition must gain: a share of the energy Σ w y² (a value: see `values`).
+CONDITION_COST = 0.006
+
+
+def loss(sample: Sample, clauses: Sequence[Clause]) -> float:
+    """Σ w (y − p)² of a rule of these clauses."""
+    gap = sample.target - sample.predict(Rule(clauses=tuple(clauses)))
+    return float(np.sum(sample.weight * np.square(gap)))
+
+
+def cost(sample: Sample, rule: Rule) -> float:
+    """The loss of a rule and what its conditions and values cost: the lower, the better."""
+    length = CONDITION_COST * rule.n_conditions + VALUE_COST * rule.n_values
+    return loss(sample, rule.clauses) + sample.weighted_energy * length
+
+
+def refit(sample: Sample, clauses: Sequence[Clause], turns: int = 4) -> list[Clause]:
+    """The same clauses with levels fitted to the tokens on which each has the last word."""
+    if not clauses:
+        return []
+    masks = [sample.clause(clause) for clause in clauses]
+    levels = np.array([clause.level for clause in clauses])
+    for _ in range(turns):
+        stacked = np.where(masks, levels[:, None], -1.0)
+        owner = np.where(stacked.max(axis=0) >= 0, stacked.argmax(axis=0), -1)
+        for place in range(len(clauses)):
+            mine = owner == place
+            weight = float(sample.weight[mine].sum())
+            if weight > 0:
+                total = float((sample.weight[mine] * sample.target[mine]).sum())
+                levels[place] = total / (weight + 1.0)
+    return [
+        clause.model_copy(update={"level": round(float(level), 3)})
+        for clause, level in zip(clauses, levels, strict=True)
+    ]
+
+
+def prune(sample: Sample, clauses: Sequence[Clause]) -> list[Clause]:
+    """Leave out clauses whose absence costs less than their conditions are worth."""
+    kept = list(clauses)
+    while kept:
+        whole = loss(sample, kept)
+        losses = []
+        for place, clause in enumerate(kept):
+            rest = [*kept[:place], *kept[place + 1 :]]
+            worth = CONDITION_COST * len(clause.conditions) * sample.weighted_energy
+            losses.append(loss(sample, rest) - whole - worth)
+        worst = int(np.argmin(losses))
+        if losses[worst] >= 0:
+            break
+        kept = refit(sample, [*kept[:worst], *kept[worst + 1 :]])
+    return sorted(kept, key=lambda clause: -clause.level)
