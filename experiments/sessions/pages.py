@@ -16,11 +16,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ...sae.visible import visible
 from ..scoring import Score
 from ..summary import COLUMNS
 from ..terminal import STATUS_STYLES, text
 from ..transcript import Trial
-from ..visible import visible
 from .verbs import VERBS
 from .views import (
     Accepted,
