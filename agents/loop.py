@@ -90,9 +90,9 @@ class Investigation:
         self._record = record
 
     @property
-    def goes_on(self) -> bool:
-        """Whether there is anything to probe, and a round left to do it in."""
-        return bool(self.notebook.stats.fired and self.notebook.spending.left("rounds"))
+    def fires(self) -> bool:
+        """Whether the feature fires at all, so that there is anything to probe."""
+        return bool(self.notebook.stats.fired)
 
     async def propose(self) -> list[Hypothesis]:
         """The mind's first hypotheses."""
@@ -120,7 +120,8 @@ class Investigation:
     async def round(self) -> bool:
         """Design, probe, refine. Returns whether another round could change anything.
 
-        Raises BudgetExhausted with what was affordable done.
+        Raises BudgetExhausted with what was affordable done. What cannot be probed any more is not
+        taken up: no conclusion rests on an untested hypothesis.
         """
         self.notebook.spending.spend("rounds")
         self.notebook.round += 1
@@ -240,7 +241,7 @@ async def run_loop(loop: Investigation) -> Conclusion:
     status = "concluded"
     try:
         await loop.propose()
-        while loop.notebook.stats.fired and await loop.round():
+        while loop.fires and await loop.round():
             pass
     except BudgetExhausted:
         status = "out_of_budget"

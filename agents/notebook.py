@@ -76,7 +76,7 @@ class Notebook:
         ]
 
     def live(self) -> Sequence[Hypothesis]:
-        """Hypotheses that none has replaced and no probes have refuted."""
+        """Hypotheses that none has replaced, nobody dropped and no probes have refuted."""
         verdicts = {h.id: self.verdict(h) for h in self.hypotheses}
         return [
             h

@@ -292,10 +292,13 @@ class _Worker:
             return
         for name, simulator in subjects.items():
             again = self.job.retry_failed and "why" in standing.get(name, {})
-            if name not in standing or again:
-                blind = name == "explanation" and not _can_predict(standing)
-                marks = {"why": NO_RULE} if blind else await self._marks(target, simulator)
-                self._scored(feature, name, {**about.get(name, {}), **marks})
+            if name in standing and not again:
+                continue
+            if name == "explanation" and not _can_predict(standing):
+                marks = {"why": NO_RULE}
+            else:
+                marks = await self._marks(target, simulator)
+            self._scored(feature, name, {**about.get(name, {}), **marks})
 
     async def _marks(self, target: Target, simulator: Simulator) -> dict[str, Any]:
         """What a simulator scores, or why it scores nothing: the others are scored all the same."""

@@ -295,9 +295,14 @@ class Run:
         of = "" if feature is None else f" of feature {feature}"
         return self.journal.reading(f"An event{of} of the run {self.name!r}")
 
+    def in_force(self, feature: int | None = None, kinds: Sequence[str] = ()) -> list[Event]:
+        """Events as `events` gives them, without what was undone (kinds must name "undone")."""
+        with self.reading(feature):
+            return in_force(self.events(feature, kinds))
+
     def attempt(self, feature: int) -> list[Event]:
         """What stands of a feature's latest attempt, without earlier, broken-off ones."""
-        events = in_force(self.events(feature))
+        events = self.in_force(feature)
         starts = [place for place, event in enumerate(events) if event.kind == "started"]
         return events[starts[-1] :] if starts else events
 
@@ -311,7 +316,10 @@ class Run:
             " AND kind IN ('started', 'concluded', 'undone') ORDER BY id",
             [self.id],
         )
-        events = in_force(Event(at, feature, kind, json.loads(p)) for at, feature, kind, p in rows)
+        with self.reading():
+            events = in_force(
+                Event(at, feature, kind, json.loads(text)) for at, feature, kind, text in rows
+            )
         latest = {event.feature: event.kind for event in events}
         return sum(kind == "concluded" for kind in latest.values())
 

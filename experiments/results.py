@@ -17,7 +17,7 @@ from ..agents import records
 from ..sae.errors import RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
-from .journal import Event, Run, in_force
+from .journal import Event, Run
 from .scoring import CONTROL_NAMES, Score
 
 #: The scores that every result names. Others may stand beside them.
@@ -138,7 +138,7 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
     """
     standing: dict[int, dict[str, Any]] = {}
     kinds = ["facts", "started", "concluded", "scored", "undone"]
-    for event in in_force(run.events(feature, kinds)):
+    for event in run.in_force(feature, kinds):
         if event.feature is None:
             continue
         with run.reading(event.feature):

@@ -28,10 +28,10 @@ from .session import AsyncSession, Kind
 from .views import (
     Accepted,
     Comparison,
+    Hypotheses,
     Overview,
     Readings,
     Round,
-    Standings,
     Trials,
     Undone,
     View,
@@ -117,7 +117,7 @@ class Session:
         """Two texts, token by token."""
         return self._wait(self.session.compare(left, right))
 
-    def hypotheses(self) -> Standings:
+    def hypotheses(self) -> Hypotheses:
         """All hypotheses, and how they stand."""
         return self.session.hypotheses()
 
@@ -131,17 +131,17 @@ class Session:
 
     # ---------------------------------------------------------------- hypotheses and probes
 
-    def add(self, text: str = "", rule: Rule | dict | str | None = None) -> Standings:
+    def add(self, text: str = "", rule: Rule | dict | str | None = None) -> Hypotheses:
         """A hypothesis of one's own, in words, as a rule, or both."""
         return self._wait(self.session.add(text, rule))
 
     def edit(
         self, hypothesis: int, text: str = "", rule: Rule | dict | str | None = None
-    ) -> Standings:
+    ) -> Hypotheses:
         """Say a hypothesis better; the new one takes its place."""
         return self._wait(self.session.edit(hypothesis, text, rule))
 
-    def drop(self, hypothesis: int) -> Standings:
+    def drop(self, hypothesis: int) -> Hypotheses:
         """Give a hypothesis up."""
         return self._wait(self.session.drop(hypothesis))
 
@@ -165,7 +165,7 @@ class Session:
 
     # ---------------------------------------------------------------- the mind's turns
 
-    def propose(self) -> Standings:
+    def propose(self) -> Hypotheses:
         """Let the mind propose hypotheses."""
         return self._wait(self.session.propose())
 
@@ -173,7 +173,7 @@ class Session:
         """Let the mind write down probes."""
         return self._wait(self.session.design())
 
-    def refine(self) -> Standings:
+    def refine(self) -> Hypotheses:
         """Let the mind better its hypotheses."""
         return self._wait(self.session.refine())
 

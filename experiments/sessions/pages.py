@@ -16,22 +16,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ...sae.visible import visible
 from ..scoring import Score
 from ..summary import COLUMNS
 from ..terminal import STATUS_STYLES, text
 from ..transcript import Trial
-from ..visible import visible
 from .verbs import VERBS
 from .views import (
     Accepted,
     Comparison,
+    Hypotheses,
+    Judged,
     Overview,
     Reading,
     Readings,
     Round,
     Scale,
-    Standing,
-    Standings,
     Trials,
     Undone,
     View,
@@ -115,13 +115,13 @@ def _cells(token: str | None, value: float | None, scale: Scale) -> list[Rendera
 
 
 @page.register
-def _(view: Standings) -> RenderableType:
+def _(view: Hypotheses) -> RenderableType:
     if not view.hypotheses:
         return Text("No hypotheses.", "dim")
     return Group(*(_standing(one) for one in view.hypotheses))
 
 
-def _standing(one: Standing) -> RenderableType:
+def _standing(one: Judged) -> RenderableType:
     hypothesis, verdict = one.hypothesis, one.verdict
     (fired, should), (silent, should_not) = verdict.fires_as_predicted, verdict.silent_as_predicted
     head = Text.assemble(
@@ -132,6 +132,8 @@ def _standing(one: Standing) -> RenderableType:
     )
     if hypothesis.parent is not None:
         head.append(f", replaces H{hypothesis.parent}", "dim")
+    if verdict.replaced or verdict.dropped:
+        head.append(", given up" if verdict.dropped else ", replaced since", "dim")
     if hypothesis.rule is None:
         head.append(", in words alone", "dim")
     return Group(head, Padding(text(hypothesis.text), (0, 0, 0, 3), expand=False))

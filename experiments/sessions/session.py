@@ -40,13 +40,13 @@ from .rule_text import as_rule
 from .views import (
     Accepted,
     Comparison,
+    Hypotheses,
+    Judged,
     Overview,
     Reading,
     Readings,
     Round,
     Scale,
-    Standing,
-    Standings,
     Trials,
     Undone,
 )
@@ -154,7 +154,7 @@ class AsyncSession:
         first, second = await self._look([left, right])
         return Comparison.of(first, second, self.scale)
 
-    def hypotheses(self) -> Standings:
+    def hypotheses(self) -> Hypotheses:
         """All hypotheses, and how they stand: the verdicts that code reads off the outcomes."""
         return self._standings(self.notebook.hypotheses)
 
@@ -189,14 +189,14 @@ class AsyncSession:
 
     # ---------------------------------------------------------------- hypotheses
 
-    async def add(self, text: str = "", rule: Rule | dict | str | None = None) -> Standings:
+    async def add(self, text: str = "", rule: Rule | dict | str | None = None) -> Hypotheses:
         """A hypothesis of one's own: in words, as an executable rule (see `as_rule`), or both."""
         async with self._ledger.step("add") as loop:
             return self._standings(loop.add([self._proposal(text, rule)]))
 
     async def edit(
         self, hypothesis: int, text: str = "", rule: Rule | dict | str | None = None
-    ) -> Standings:
+    ) -> Hypotheses:
         """Say a hypothesis better: a new one takes its place, and the evidence against the old
         stays with the old. What is not given is kept, except that new words drop an old rule."""
         async with self._ledger.step("edit") as loop:
@@ -206,7 +206,7 @@ class AsyncSession:
             proposal = self._proposal(text or ("" if rule is not None else old.text), rule, old.id)
             return self._standings(loop.add([proposal]))
 
-    async def drop(self, hypothesis: int) -> Standings:
+    async def drop(self, hypothesis: int) -> Hypotheses:
         """Give a hypothesis up."""
         async with self._ledger.step("drop"):
             one = self._hypothesis(hypothesis)
@@ -252,7 +252,7 @@ class AsyncSession:
 
     # ---------------------------------------------------------------- the mind's turns
 
-    async def propose(self) -> Standings:
+    async def propose(self) -> Hypotheses:
         """Let the mind propose hypotheses from the exemplars."""
         async with self._ledger.step("propose", self.mind.name) as loop:
             return self._standings(await loop.propose())
@@ -268,7 +268,7 @@ class AsyncSession:
                 )
             return self._trials(probes)
 
-    async def refine(self) -> Standings:
+    async def refine(self) -> Hypotheses:
         """Let the mind better its hypotheses, from what came back and from the corpus."""
         async with self._ledger.step("refine", self.mind.name) as loop:
             return self._standings(await loop.refine())
@@ -279,13 +279,13 @@ class AsyncSession:
             await self.propose()
         async with self._ledger.step("round", self.mind.name) as loop:
             had, ran = len(self.notebook.hypotheses), len(self.notebook.outcomes)
-            if not loop.goes_on:
-                note = "The feature never fires, or the rounds are spent: there is nothing to do."
+            if not loop.fires:
+                note = "The feature never fires on the corpus: there is nothing to probe."
                 return self._round(had, ran, goes_on=False, note=note)
             if self._ledger.waiting:
                 await self._measure(loop)
             better = await loop.round()
-            return self._round(had, ran, goes_on=better and loop.goes_on)
+            return self._round(had, ran, goes_on=better)
 
     async def finish(
         self, rounds: int = 4, watch: Callable[[Round], None] = lambda _: None
@@ -409,7 +409,7 @@ class AsyncSession:
         rule: Rule | dict | str | None,
     ) -> Explanation:
         """What a person accepts, with what they left open filled in."""
-        parsed = as_rule(rule, self.notebook.stats.typical_max)
+        own = parsed = as_rule(rule, self.notebook.stats.typical_max)
         if hypothesis is not None:
             one = self._hypothesis(hypothesis)
             description, parsed = description or one.text, parsed or one.rule
@@ -424,6 +424,7 @@ class AsyncSession:
             description=description,
             rule=parsed,
             coverage=covered,
+            hypothesis=hypothesis if own is None else None,
         )
 
     def _accepted(self) -> Accepted:
@@ -432,10 +433,10 @@ class AsyncSession:
             raise SessionError("Nothing was accepted yet.")
         return Accepted.of(result)
 
-    def _standings(self, hypotheses: Sequence[Hypothesis]) -> Standings:
-        return Standings(
+    def _standings(self, hypotheses: Sequence[Hypothesis]) -> Hypotheses:
+        return Hypotheses(
             hypotheses=tuple(
-                Standing(hypothesis=one, verdict=self.notebook.verdict(one)) for one in hypotheses
+                Judged(hypothesis=one, verdict=self.notebook.verdict(one)) for one in hypotheses
             )
         )
 

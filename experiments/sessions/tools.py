@@ -30,10 +30,10 @@ from .session import AsyncSession, Kind
 from .views import (
     Accepted,
     Comparison,
+    Hypotheses,
     Overview,
     Readings,
     Round,
-    Standings,
     Trials,
     Undone,
     View,
@@ -265,7 +265,7 @@ def _add_looking(server: Any, sessions: Sessions) -> None:
         return await (await sessions.of(feature)).compare(left, right)
 
     @_tool(server, reads=True)
-    async def hypotheses(feature: Feature) -> Standings:
+    async def hypotheses(feature: Feature) -> Hypotheses:
         """All hypotheses with their verdicts, which are counted from measurements."""
         return (await sessions.of(feature)).hypotheses()
 
@@ -277,19 +277,19 @@ def _add_looking(server: Any, sessions: Sessions) -> None:
 
 def _add_testing(server: Any, sessions: Sessions) -> None:
     @_tool(server)
-    async def add_hypothesis(feature: Feature, text: str = "", rule: RuleText = None) -> Standings:
+    async def add_hypothesis(feature: Feature, text: str = "", rule: RuleText = None) -> Hypotheses:
         """Add a hypothesis in words, as an executable rule, or both. Only rules can be scored."""
         return await (await sessions.of(feature)).add(text, rule)
 
     @_tool(server)
     async def edit_hypothesis(
         feature: Feature, hypothesis: Number, text: str = "", rule: RuleText = None
-    ) -> Standings:
+    ) -> Hypotheses:
         """Say a hypothesis better. The new one takes its place; evidence stays with the old."""
         return await (await sessions.of(feature)).edit(hypothesis, text, rule)
 
     @_tool(server)
-    async def drop_hypothesis(feature: Feature, hypothesis: Number) -> Standings:
+    async def drop_hypothesis(feature: Feature, hypothesis: Number) -> Hypotheses:
         """Give a hypothesis up."""
         return await (await sessions.of(feature)).drop(hypothesis)
 
@@ -314,7 +314,7 @@ def _add_testing(server: Any, sessions: Sessions) -> None:
 
 def _add_helping(server: Any, sessions: Sessions) -> None:
     @_tool(server)
-    async def propose(feature: Feature) -> Standings:
+    async def propose(feature: Feature) -> Hypotheses:
         """Let Sagescope's own mind propose hypotheses. Its help shows on the leaderboard."""
         return await (await sessions.of(feature)).propose()
 
@@ -324,7 +324,7 @@ def _add_helping(server: Any, sessions: Sessions) -> None:
         return await (await sessions.of(feature)).design()
 
     @_tool(server)
-    async def refine(feature: Feature) -> Standings:
+    async def refine(feature: Feature) -> Hypotheses:
         """Let Sagescope's own mind better its hypotheses from what came back."""
         return await (await sessions.of(feature)).refine()
 

@@ -131,17 +131,17 @@ class Comparison(View):
         return cls(scale=scale, left=left, right=right, rows=tuple(rows))
 
 
-class Standing(Record):
+class Judged(Record):
     """A hypothesis, and how it stands."""
 
     hypothesis: Hypothesis
     verdict: Verdict
 
 
-class Standings(View):
+class Hypotheses(View):
     """Hypotheses, and how they stand."""
 
-    hypotheses: tuple[Standing, ...]
+    hypotheses: tuple[Judged, ...]
 
 
 class Trials(View):
@@ -159,7 +159,7 @@ class Round(View):
     """
 
     scale: Scale
-    hypotheses: tuple[Standing, ...]
+    hypotheses: tuple[Judged, ...]
     trials: tuple[Trial, ...]
     goes_on: bool
     note: str | None = None
@@ -218,7 +218,7 @@ class Overview(View):
     run: str
     mind: str
     stratum: str
-    lookup_pearson: float
+    lookup_pearson: float | None
     density: float
     scale: Scale
     hypotheses: int
@@ -251,7 +251,7 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from ..visible import visible
+    from ...sae.visible import visible
 
     def shown(value: Any) -> Any:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -132,7 +132,7 @@ def test_a_whole_session(opened):
     assert b"\x1b[1;30;48;5;" in terminal.raw, "active tokens are shaded"
     assert "typed" in terminal.line("try the bank by the river")
     assert "bank" in terminal.line("compare the bank | the tree")
-    assert "H0 open" in terminal.line("add fires on banks :: word: bank @ .9")
+    assert "H0 untested" in terminal.line("add fires on banks :: word: bank @ .9")
     assert "not run yet" in terminal.line("probe fires he saw the bank.")
     assert "not run yet" in terminal.line("probe 0 silent it's a \"tree\", isn't it")
     ran = terminal.line("run")

@@ -143,4 +143,5 @@ async def test_hostile_text_stays_data(text: str):
         async with Client(server_of(Sessions(source, run, "agent"))) as client:
             shown = await call(client, "exemplars", feature=0, n=2)
             tokens = shown["readings"][0]["tokens"]
-            assert "".join(tokens).split() == ["4", *text.replace("\ud800", "?").split(), "4"]
+            words = "".join(tokens).split()
+            assert words[1:-1] == text.replace("\ud800", "?").split()
