@@ -1,6 +1,7 @@
 """Jobs: nothing is lost, nothing is done twice, one feature's trouble is its own."""
 
 import asyncio
+import dataclasses
 import json
 import random
 import signal
@@ -394,8 +395,8 @@ def test_probes_and_outcomes_that_an_explainer_only_returned_are_written(source,
     real = EXPLAINERS["sage"]
 
     class Silent:
-        async def explain(self, *args: Any, record: Any, **options: Any):
-            return await real.explain(*args, record=lambda kind, payload: None, **options)
+        async def explain(self, task: Any):
+            return await real.explain(dataclasses.replace(task, record=lambda kind, payload: None))
 
     monkeypatch.setitem(EXPLAINERS, "silent", Silent())
     with Journal.open(None) as journal:
