@@ -43,8 +43,8 @@ Concurrency = Annotated[
     typer.Option(
         "--concurrency",
         min=1,
-        help="Features at once.  [default: 8; with a language model 64]",
-        show_default=False,
+        help="Features at once.",
+        show_default="8, with a language model 64",
     ),
 ]
 ReportPath = Annotated[Path, typer.Option("--output", "-o", help="Where the report goes.")]
@@ -70,11 +70,19 @@ Features = Annotated[
 
 # -------------------------------------------------------------------- explaining
 
+# Those of `sagescope.agents.explainers`, which takes long to import, too.
+EXPLAINERS = (
+    "sage",
+    "sage:no-probes",
+    "sage:random-probes",
+    "sage:one-hypothesis",
+    "sage:no-refinement",
+    "sage:no-negatives",
+    "sage:model-verdicts",
+)
 Explainer = Annotated[
     str,
-    typer.Option(
-        "--explainer", help="How explanations are made: sage, and others (docs/running.md)."
-    ),
+    typer.Option("--explainer", help=f"How explanations are made: {', '.join(EXPLAINERS)}."),
 ]
 MindName = Annotated[
     str,
@@ -97,14 +105,16 @@ DryRun = Annotated[
 ]
 
 
-def _cap(option: str, kind: type, what: str) -> Any:
-    return Annotated[kind | None, typer.Option(option, min=0, help=what, show_default=False)]
+def _cap(option: str, kind: type, what: str, default: str | bool = False) -> Any:
+    return Annotated[kind | None, typer.Option(option, min=0, help=what, show_default=default)]
 
 
-MaxProbes = _cap("--max-probes", int, "Texts run, for each feature.  [default: 160]")
-MaxRounds = _cap("--max-rounds", int, "Turns of the loop, for each feature.")
-MaxCalls = _cap("--max-calls", int, "Calls of a language model, for each feature.")
-MaxTokens = _cap("--max-tokens", int, "Its tokens, for each feature.")
+MaxProbes = _cap("--max-probes", int, "Texts run, for each feature.", "160")
+MaxRounds = _cap(
+    "--max-rounds", int, "Turns of the loop, for each feature.", "4, with a language model 3"
+)
+MaxCalls = _cap("--max-calls", int, "Calls of a language model, for each feature.", "8")
+MaxTokens = _cap("--max-tokens", int, "Its tokens, for each feature.", "40000")
 MaxCost = _cap("--max-cost", float, "US dollars, for each feature.")
 MaxSeconds = _cap("--max-seconds", float, "Seconds, for each feature.")
 RunMaxCalls = _cap("--run-max-calls", int, "Calls, for the whole run.")
