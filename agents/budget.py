@@ -64,7 +64,7 @@ class Spending:
     and its caps hold as well. cost: US dollars, of the calls whose price is known; unpriced: how
     many calls have none. replayed: how many calls were answered from a log: they count here, so
     that a feature that is gone on with ends as it would have, and not in the run, which pays
-    nothing for them.
+    nothing for them. cut_by_run: whether the run's caps refused it something, not its own.
     """
 
     budget: Budget
@@ -77,6 +77,7 @@ class Spending:
     unpriced: int = 0
     replayed: int = 0
     run: Spending | None = None
+    cut_by_run: bool = False
     _held: list[Charge] = field(default_factory=list, repr=False)
 
     @property
@@ -97,7 +98,7 @@ class Spending:
     def check(self, what: str, amount: float = 1) -> None:
         """Raise BudgetExhausted unless `amount` more of `what`, and more time, may be spent."""
         for one in self._chain():
-            one._check(what, amount)
+            self._ask(one, what, amount)
 
     def spend(self, what: str, amount: int = 1) -> None:
         """Check, then count."""
@@ -119,11 +120,18 @@ class Spending:
                     "file and name that in $SAGESCOPE_PRICES, or cap tokens instead."
                 )
             for what in ("calls", "tokens", "cost"):
-                one._check(what, getattr(charge, what) or 0)
+                self._ask(one, what, getattr(charge, what) or 0)
         for one in counted:
             one._held.append(charge)
             one.replayed += replayed
         return Reservation(charge, counted)
+
+    def count(self, charge: Charge) -> None:
+        """Count what a call took, here alone and without asking."""
+        self._count("calls", charge.calls)
+        self._count("tokens", charge.tokens)
+        self._count("cost", charge.cost or 0.0)
+        self._count("unpriced", charge.cost is None)
 
     # ---------------------------------------------------------------- inside
 
@@ -135,6 +143,13 @@ class Spending:
     def _gone(self, what: str) -> float:
         """What is spent or set aside."""
         return getattr(self, what) + sum(getattr(charge, what, None) or 0 for charge in self._held)
+
+    def _ask(self, one: Spending, what: str, amount: float) -> None:
+        try:
+            one._check(what, amount)
+        except BudgetExhausted:
+            self.cut_by_run = self.cut_by_run or one is not self
+            raise
 
     def _check(self, what: str, amount: float) -> None:
         for name, need in ((what, amount), ("seconds", 0)):
@@ -160,10 +175,7 @@ class Reservation:
         """Count what the call took in place of what was set aside for it."""
         self.release()
         for one in self.counted:
-            one._count("calls", charge.calls)
-            one._count("tokens", charge.tokens)
-            one._count("cost", charge.cost or 0.0)
-            one._count("unpriced", charge.cost is None)
+            one.count(charge)
 
     def release(self) -> None:
         """Count nothing."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
+from ..agents.budget import Budget, Spending
+from ..agents.llm.client import Usage
+from ..agents.minds.choice import Mind
 from .journal import Run
 
 
@@ -27,3 +31,22 @@ class RunCalls:
     def _known(self) -> dict[str, dict[str, Any]]:
         events = self._run.events(self._feature, ["call"])
         return {event.payload["digest"]: event.payload for event in events}
+
+
+def spending_of(run: Run, mind: Mind, budget: Budget) -> Spending:
+    """What a run has spent of its budget, from the calls in its journal.
+
+    So a cap holds however often the run is broken off. The seconds are those from now on.
+    """
+    spending = Spending(budget)
+    if not mind.is_language_model or all(
+        getattr(budget, cap.name) is None for cap in fields(budget)
+    ):
+        return spending
+    client = mind.client()
+    for feature in run.features:
+        for event in run.events(feature, ["call"]):
+            with run.reading(feature):
+                usage = Usage.model_validate(event.payload["reply"]["usage"])
+            spending.count(client.charge(usage))
+    return spending

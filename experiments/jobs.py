@@ -27,11 +27,11 @@ from ..agents.explainers import EXPLAINERS, Task
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..prompts.render import digest
-from ..sae.errors import JournalError, UnknownName
+from ..sae.errors import BudgetExhausted, JournalError, UnknownName
 from ..sae.evidence import Evidence
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
-from .calls import RunCalls
+from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
@@ -53,8 +53,9 @@ class Job:
     """What to do. Explainer, mind, prompts, budget and seed decide the results, nothing else.
 
     features: indices. prompts: a folder of edited templates for a language model. budget: of each
-    feature. run_budget: of this session of the run. score: whether to score what was explained.
-    concurrency: features at once. retry_failed: whether features that failed before are tried again.
+    feature. run_budget: of all calls of the run, and of the seconds of this session. score: whether
+    to score what was explained. concurrency: features at once (None: as many as suit the mind).
+    retry_failed: whether features that failed before are tried again.
     """
 
     features: Sequence[int]
@@ -63,10 +64,15 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     score: bool = True
-    concurrency: int = 8
+    concurrency: int | None = None
     retry_failed: bool = False
     prompts: Path | None = None
     run_budget: Budget = field(default_factory=Budget.of_run)
+
+    @property
+    def at_once(self) -> int:
+        """How many features go at once. What waits for a language model costs next to nothing."""
+        return self.concurrency or (64 if Mind(self.mind).is_language_model else 8)
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
@@ -94,7 +100,7 @@ def explain(
     run: str | None = None,
     journal: Journal | Path | str | None = None,
     score: bool = True,
-    concurrency: int = 8,
+    concurrency: int | None = None,
     retry_failed: bool = False,
     prompts: Path | None = None,
     run_budget: Budget | None = None,
@@ -187,11 +193,11 @@ class _Worker:
     def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
         self.job, self.source, self.run, self.watch = job, source, run, watch
         self.standing = standing_events(run)
-        self.spending = Spending(job.run_budget)
+        self.spending = spending_of(run, Mind(job.mind), job.run_budget)
 
     async def all(self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]]) -> None:
         """Take every feature through one step, a few at once."""
-        places = asyncio.Semaphore(self.job.concurrency)
+        places = asyncio.Semaphore(self.job.at_once)
         done, total = 0, len(self.job.features)
         self.watch(stage, done, total)
 
@@ -215,8 +221,7 @@ class _Worker:
     async def explain(self, feature: int) -> None:
         """Explain one feature, unless that is done."""
         standing = self.standing.setdefault(feature, {})
-        failed = "concluded" in standing and not _has_explanation(standing)
-        if _has_explanation(standing) or (failed and not self.job.retry_failed):
+        if not self._is_to_do(standing):
             return
         if not all(self.spending.left(what) for what in ("calls", "tokens", "cost", "seconds")):
             return  # the run's budget is spent: a later session begins with this feature
@@ -237,14 +242,25 @@ class _Worker:
         except Exception as caught:
             log.info("feature %d failed", feature, exc_info=True)
             conclusion, error = _failure(caught, spending), caught
+        ran_out = error is None or isinstance(error, BudgetExhausted)
+        if spending.cut_by_run and ran_out and not conclusion.hypotheses:
+            return  # nothing is known of it yet: as if it had not been begun
         payload = {
             # Probes and outcomes stand in the journal already, one event each.
             "conclusion": _plain(conclusion, leave_out={"probes", "outcomes"}),
             "seconds": time.monotonic() - began,
             "traceback": "".join(traceback.format_exception(error)) if error else None,
+            "cut_by_run": spending.cut_by_run,
         }
         self.run.write("concluded", payload, feature)
         self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
+
+    def _is_to_do(self, standing: dict[str, Any]) -> bool:
+        """Whether a feature is new, was cut short by the run's budget, or is to be tried again."""
+        concluded = standing.get("concluded")
+        if concluded is None or concluded.get("cut_by_run"):
+            return True
+        return self.job.retry_failed and not _has_explanation(standing)
 
     async def _conclude(self, feature: int, spending: Spending) -> Conclusion:
         written: set[tuple[str, int]] = set()

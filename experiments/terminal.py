@@ -27,9 +27,20 @@ from rich.text import Text
 
 from ..agents.records import Hypothesis, Verdict, short
 from ..sae.visible import visible
-from .results import Result
+from .estimate import Estimate
+from .results import Cost, Result
 from .scoring import Item, Score
-from .summary import BANDS, COLUMNS, ROWS, Means, band_name, means, two_decimals
+from .summary import (
+    BANDS,
+    COLUMNS,
+    ROWS,
+    Means,
+    band_name,
+    count,
+    means,
+    money,
+    two_decimals,
+)
 from .transcript import Transcript, Trial
 
 #: Width of what is printed into a pipe or a file.
@@ -83,12 +94,16 @@ def results_table(results: Sequence[Result]) -> Table:
     table.add_column("explanation", ratio=1, min_width=24)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
+    paid = any(result.cost.calls for result in results)
+    if paid:
+        table.add_column("cost", justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             text(result.index),
             text(result.stratum or "–"),
             _explanation(result),
             *(_score(result.scores.get(name)) for name in COLUMNS),
+            *([_cost(result.cost)] if paid else []),
         )
     return table
 
@@ -160,6 +175,11 @@ def _explanation(result: Result) -> Text:
     return shown.append(" (out of budget)", "yellow") if result.status != "concluded" else shown
 
 
+def _cost(cost: Cost) -> Text:
+    calls = f"{count(cost.calls)} call{'' if cost.calls == 1 else 's'}"
+    return Text(money(cost.dollars)).append(f"\n{calls}\n{count(cost.tokens)} tokens", "dim")
+
+
 def _score(score: Score | None) -> Text:
     if score is None or score.value is None:
         return Text("–", "dim")
@@ -220,6 +240,26 @@ def evaluation_table(row: dict[str, Any]) -> Table:
     for (low, high), count in zip(pairwise(row["density_edges"]), row["densities"], strict=True):
         label = f"density {10**low:.1e} to {10**high:.1e}"
         table.add_row(label, f"{'█' * round(30 * count / max(1, most)):<30} {count:>6,}")
+    return table
+
+
+def estimate_table(estimates: Sequence[Estimate], whole: Estimate) -> Table:
+    """What each feature will take, and all together."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("feature", "calls", "tokens", "cost", "most calls", "most tokens", "most cost"):
+        table.add_column(heading, justify="right")
+    for one in [*estimates, whole]:
+        if one is whole:
+            table.add_section()
+        table.add_row(
+            "all" if one.feature is None else str(one.feature),
+            count(one.calls),
+            count(one.tokens),
+            money(one.dollars),
+            count(one.most_calls),
+            count(one.most_tokens),
+            money(one.most_dollars),
+        )
     return table
 
 

@@ -152,10 +152,23 @@ def open_client(spec: str, patience: Patience | None = None) -> Client:
     from .provider import ProviderClient
     from .wires import WIRES, compatible
 
+    provider, model = provider_and_model(spec)
+    if provider == "http":
+        return ProviderClient(*compatible(spec), patience or Patience())
+    return ProviderClient(WIRES[provider](), model, patience or Patience())
+
+
+def provider_and_model(spec: str) -> tuple[str, str]:
+    """What a spec names, without a key: "openai", "anthropic" or "http", and the model.
+
+    Raises UnknownName as `open_client` does.
+    """
+    from .wires import WIRES, compatible
+
     name, _, model = spec.partition(":")
     if name in ("http", "https"):
-        return ProviderClient(*compatible(spec), patience or Patience())
+        return "http", compatible(spec)[1]
     if name not in WIRES or not model:
         forms = [*(f"{known}:MODEL" for known in WIRES), "http://HOST:PORT/v1#MODEL"]
         raise UnknownName("language model", spec, forms)
-    return ProviderClient(WIRES[name](), model, patience or Patience())
+    return name, model
