@@ -43,7 +43,12 @@ class ModelOutputs:
         return await asyncio.to_thread(self._promoted, feature, n)
 
     async def steered(
-        self, feature: int, prompts: Sequence[str], strength: float = 1.0, n: int = 10, seed: int = 0
+        self,
+        feature: int,
+        prompts: Sequence[str],
+        strength: float = 1.0,
+        n: int = 10,
+        seed: int = 0,
     ) -> Steering:
         """See Outputs. The direction is added at every token of a prompt but the BOS token.
 

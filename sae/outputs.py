@@ -80,7 +80,12 @@ class Outputs(Protocol):
         ...
 
     async def steered(
-        self, feature: int, prompts: Sequence[str], strength: float = 1.0, n: int = 10, seed: int = 0
+        self,
+        feature: int,
+        prompts: Sequence[str],
+        strength: float = 1.0,
+        n: int = 10,
+        seed: int = 0,
     ) -> Steering:
         """What adding the feature's direction changes of the next token after each prompt.
 

@@ -15,7 +15,12 @@ from sagescope.sae.outputs import outputs_of
 from sagescope.sae.source import FunctionSource
 from sagescope.sae.subject import SubjectModel
 
-PROMPTS = ["the cat", "a dog runs over the old stone house and never sleeps", "red", "green or blue"]
+PROMPTS = [
+    "the cat",
+    "a dog runs over the old stone house and never sleeps",
+    "red",
+    "green or blue",
+]
 UNIT = 3.0
 
 
