@@ -10,6 +10,7 @@ from .ablations import Ablated, Ablation
 from .budget import Spending
 from .loop import Investigation, Recorder, run_loop
 from .minds.choice import Mind
+from .output_side import OutputSide
 from .records import Conclusion
 
 
@@ -73,4 +74,5 @@ EXPLAINERS: dict[str, Explainer] = {
     "sage:no-refinement": Sage(Ablation(refinement=False)),
     "sage:no-negatives": Sage(Ablation(negatives=False)),
     "sage:model-verdicts": Sage(Ablation(verdicts="model")),
+    "output-side": OutputSide(),
 }

@@ -29,6 +29,7 @@ from ..agents.records import Conclusion, Explanation, Record
 from ..prompts.render import digest
 from ..sae.errors import BudgetExhausted, JournalError, UnknownName
 from ..sae.evidence import Evidence
+from ..sae.outputs import Outputs
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
 from .calls import RunCalls, spending_of
@@ -367,6 +368,11 @@ class RecordedSource:
     def cover(self, features: Sequence[int]) -> None:
         """See FeatureSource."""
         self._source.cover(features)
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """Those of the source, if it has any (see `outputs`)."""
+        return getattr(self._source, "outputs", None)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""
