@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -40,7 +41,7 @@ def answer(prompt: str, step: str) -> dict[str, Any]:
     return {"hypothesis": number, "labels": words[:2] or ["it"], "description": f"{about} {about}"}
 
 
-def _claim(kind: str, words: list[str], after: list[str] = []) -> dict[str, Any]:
+def _claim(kind: str, words: list[str], after: Sequence[str] = ()) -> dict[str, Any]:
     named = ", ".join(f"“{word}”" for word in words)
     return {
         "kind": kind,
@@ -48,7 +49,7 @@ def _claim(kind: str, words: list[str], after: list[str] = []) -> dict[str, Any]
         f"on the first of them and weaker further down, and stays silent on words that only "
         f"look like them or stand in another sense.",
         "groups": [
-            {"label": "named", "level": level, "words": words[at::2], "after": after}
+            {"label": "named", "level": level, "words": words[at::2], "after": list(after)}
             for at, level in enumerate(("strong", "medium"))
             if words[at::2]
         ],

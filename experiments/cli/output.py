@@ -21,7 +21,8 @@ def print_results(found: list[Result], as_json: bool) -> None:
             typer.echo(result.as_json())
         return
     from ..summary import cost_line, verdict_line
-    from ..terminal import console, results_page
+    from ..tables import results_page
+    from ..terminal import console
 
     out = console()
     if not found:
@@ -55,7 +56,8 @@ def print_estimate(
     if as_json:
         print_json(one.as_json() for one in [*found, whole])
         return
-    from ..terminal import console, estimate_table
+    from ..tables import estimate_table
+    from ..terminal import console
 
     out = console()
     out.print(estimate_table(found, whole))

@@ -129,7 +129,8 @@ def runs(journal: options.JournalPath = None, as_json: options.Json = False) -> 
     if as_json:
         output.print_json(rows)
     else:
-        from ..terminal import console, runs_table
+        from ..tables import runs_table
+        from ..terminal import console
 
         console().print(runs_table(rows))
 
@@ -166,7 +167,8 @@ def show(
     if as_json:
         output.print_json([story.as_json()])
     else:
-        from ..terminal import console, transcript_page
+        from ..story import transcript_page
+        from ..terminal import console
 
         console().print(transcript_page(story))
 
