@@ -1,19 +1,20 @@
-"""Budgets: hard caps on what an explanation may spend, and the count of what it has spent."""
+"""Budgets: hard caps on what explanations may spend, and the count of what they have spent."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
-from ..sae.errors import BudgetExhausted
+from ..sae.errors import BudgetExhausted, PriceError
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Caps for one feature; None is no cap.
+    """Caps for one feature, or for a whole run; None is no cap.
 
     probes: texts run. rounds: turns of the loop. calls, tokens: of a language model. seconds: wall
-    clock (the one cap that makes a run depend on the machine; none by default).
+    clock (the one cap that makes a run depend on the machine; none by default). cost: US dollars.
     """
 
     probes: int | None = 160
@@ -21,6 +22,7 @@ class Budget:
     calls: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    cost: float | None = None
 
     def __post_init__(self) -> None:
         for cap in fields(self):
@@ -28,10 +30,42 @@ class Budget:
             if value is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"The cap on {cap.name} must be a number from 0 on, not {value}.")
 
+    @classmethod
+    def for_mind(cls, is_language_model: bool) -> Budget:
+        """The caps where nobody has chosen any: a language model has eight calls."""
+        return cls(rounds=3, calls=8, tokens=40_000) if is_language_model else cls()
+
+    @classmethod
+    def of_run(
+        cls,
+        calls: int | None = None,
+        tokens: int | None = None,
+        seconds: float | None = None,
+        cost: float | None = None,
+    ) -> Budget:
+        """Caps for a whole run: no default for any of them."""
+        return cls(None, None, calls, tokens, seconds, cost)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What one call of a language model takes. cost: US dollars; None where no price is known."""
+
+    tokens: int
+    cost: float | None = 0.0
+    calls: int = 1
+
 
 @dataclass
 class Spending:
-    """What one feature has spent of its budget."""
+    """What one feature has spent of its budget, or a whole run of its own.
+
+    run: the spending of the run that the feature belongs to: what is spent here is spent there too,
+    and its caps hold as well. cost: US dollars, of the calls whose price is known; unpriced: how
+    many calls have none. replayed: how many calls were answered from a log: they count here, so
+    that a feature that is gone on with ends as it would have, and not in the run, which pays
+    nothing for them. cut_by_run: whether the run's caps refused it something, not its own.
+    """
 
     budget: Budget
     probes: int = 0
@@ -39,27 +73,111 @@ class Spending:
     calls: int = 0
     tokens: int = 0
     started: float = field(default_factory=time.monotonic)
+    cost: float = 0.0
+    unpriced: int = 0
+    replayed: int = 0
+    run: Spending | None = None
+    cut_by_run: bool = False
+    _held: list[Charge] = field(default_factory=list, repr=False)
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds since the start."""
         return time.monotonic() - self.started
 
-    def left(self, what: str) -> float:
-        """How much of one cap is left (infinite without a cap)."""
-        cap = getattr(self.budget, what)
-        return float("inf") if cap is None else max(0.0, cap - getattr(self, what))
+    def spent(self) -> dict[str, float]:
+        """What was spent so far, by name."""
+        names = ("calls", "tokens", "probes", "seconds", "cost", "unpriced")
+        return {name: getattr(self, name) for name in names}
 
-    def check(self, what: str, amount: int = 1) -> None:
+    def left(self, what: str) -> float:
+        """How much may still be spent (infinite without a cap)."""
+        caps = ((getattr(one.budget, what), one._gone(what)) for one in self._chain())
+        return min(float("inf") if cap is None else max(0.0, cap - gone) for cap, gone in caps)
+
+    def check(self, what: str, amount: float = 1) -> None:
         """Raise BudgetExhausted unless `amount` more of `what`, and more time, may be spent."""
-        for name, need in ((what, amount), ("seconds", 0)):
-            cap = getattr(self.budget, name)
-            if cap is not None and getattr(self, name) + need > cap:
-                raise BudgetExhausted(
-                    f"The budget of {cap} {name} is spent: raise it to let the explainer go on."
-                )
+        for one in self._chain():
+            self._ask(one, what, amount)
 
     def spend(self, what: str, amount: int = 1) -> None:
         """Check, then count."""
         self.check(what, amount)
+        for one in self._chain():
+            one._count(what, amount)
+
+    def reserve(self, charge: Charge, *, replayed: bool = False) -> Reservation:
+        """Set aside what a call is expected to take, until what it took is known.
+
+        replayed: the call is answered from a log, for nothing. Raises BudgetExhausted where a cap
+        has no room for it, PriceError where money is capped and the call has no price.
+        """
+        counted: list[Spending] = [self] if replayed else list(self._chain())
+        for one in counted:
+            if one.budget.cost is not None and charge.cost is None:
+                raise PriceError(
+                    "A cap on money needs the model's price, which is not known: add it to a price "
+                    "file and name that in $SAGESCOPE_PRICES, or cap tokens instead."
+                )
+            for what in ("calls", "tokens", "cost"):
+                self._ask(one, what, getattr(charge, what) or 0)
+        for one in counted:
+            one._held.append(charge)
+            one.replayed += replayed
+        return Reservation(charge, counted)
+
+    def count(self, charge: Charge) -> None:
+        """Count what a call took, here alone and without asking."""
+        self._count("calls", charge.calls)
+        self._count("tokens", charge.tokens)
+        self._count("cost", charge.cost or 0.0)
+        self._count("unpriced", charge.cost is None)
+
+    # ---------------------------------------------------------------- inside
+
+    def _chain(self) -> Iterator[Spending]:
+        yield self
+        if self.run:
+            yield from self.run._chain()
+
+    def _gone(self, what: str) -> float:
+        """What is spent or set aside."""
+        return getattr(self, what) + sum(getattr(charge, what, None) or 0 for charge in self._held)
+
+    def _ask(self, one: Spending, what: str, amount: float) -> None:
+        try:
+            one._check(what, amount)
+        except BudgetExhausted:
+            self.cut_by_run = self.cut_by_run or one is not self
+            raise
+
+    def _check(self, what: str, amount: float) -> None:
+        for name, need in ((what, amount), ("seconds", 0)):
+            cap = getattr(self.budget, name)
+            if cap is not None and self._gone(name) + need > cap:
+                shown = f"${cap:g}" if name == "cost" else f"{cap} {name}"
+                raise BudgetExhausted(
+                    f"The budget of {shown} is spent: raise it to let the explainer go on."
+                )
+
+    def _count(self, what: str, amount: float) -> None:
         setattr(self, what, getattr(self, what) + amount)
+
+
+@dataclass
+class Reservation:
+    """What one call has been set aside in some spendings. Settle or release it, once."""
+
+    charge: Charge
+    counted: list[Spending]
+
+    def settle(self, charge: Charge) -> None:
+        """Count what the call took in place of what was set aside for it."""
+        self.release()
+        for one in self.counted:
+            one.count(charge)
+
+    def release(self) -> None:
+        """Count nothing."""
+        for one in self.counted:
+            one._held.remove(self.charge)

@@ -2,64 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..sae.errors import UnknownName
 from ..sae.source import FeatureSource
-from .budget import Budget
-from .loop import Reasoner, Recorder, run_loop
+from .ablations import Ablated, Ablation
+from .budget import Spending
+from .loop import Investigation, Recorder, run_loop
+from .minds.choice import Mind
+from .output_side import OutputSide
 from .records import Conclusion
-from .rules.mind import RuleMind
 
-#: Minds by the name users type.
-MINDS: dict[str, Callable[[], Reasoner]] = {"rules": RuleMind}
+
+@dataclass(frozen=True)
+class Task:
+    """One feature to explain, and what may be used for it.
+
+    spending: counts what it takes, and holds the caps. record: is told each hypothesis, probe,
+    outcome and verdict as it happens.
+    """
+
+    source: FeatureSource
+    feature: int
+    mind: Mind
+    spending: Spending
+    seed: int
+    record: Recorder
+
+    def investigation(self, **settings: object) -> Investigation:
+        """The loop, about to begin. settings: of the mind."""
+        return Investigation(
+            self.source,
+            self.feature,
+            self.mind.reasoner(**settings),
+            spending=self.spending,
+            seed=self.seed,
+            record=self.record,
+        )
 
 
 class Explainer(Protocol):
     """Explains one feature at a time; one object serves many features at once."""
 
-    async def explain(
-        self,
-        source: FeatureSource,
-        feature: int,
-        *,
-        mind: str,
-        budget: Budget,
-        seed: int,
-        record: Recorder,
-    ) -> Conclusion:
-        """Explain a feature; `record` is told what happens (see `loop.run_loop`).
+    async def explain(self, task: Task) -> Conclusion:
+        """Explain a feature.
 
-        Raises UnknownName for a mind that does not exist, FeatureError for a feature that does
-        not.
+        Raises UnknownName for a mind that does not exist or cannot do this, FeatureError for a
+        feature that the source does not have, and what a language model's provider raises.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Sage:
-    """The loop of hypotheses and probes, with any mind."""
+    """The loop of hypotheses, probes and counterexamples, with any mind."""
 
-    minds: dict[str, Callable[[], Reasoner]] = field(default_factory=lambda: MINDS)
+    ablation: Ablation = field(default_factory=Ablation)
 
-    async def explain(
-        self,
-        source: FeatureSource,
-        feature: int,
-        *,
-        mind: str,
-        budget: Budget,
-        seed: int,
-        record: Recorder,
-    ) -> Conclusion:
+    async def explain(self, task: Task) -> Conclusion:
         """Run the loop. See Explainer."""
-        if mind not in self.minds:
-            raise UnknownName("mind", mind, self.minds)
-        return await run_loop(
-            source, feature, self.minds[mind](), budget=budget, seed=seed, record=record
-        )
+        loop = task.investigation(**self.ablation.settings)
+        loop.mind = Ablated(loop.mind, self.ablation)
+        return await run_loop(loop)
 
 
-EXPLAINERS: dict[str, Explainer] = {"sage": Sage()}
+EXPLAINERS: dict[str, Explainer] = {
+    "sage": Sage(),
+    "sage:no-probes": Sage(Ablation(probes="none")),
+    "sage:random-probes": Sage(Ablation(probes="random")),
+    "sage:one-hypothesis": Sage(Ablation(hypotheses=1)),
+    "sage:no-refinement": Sage(Ablation(refinement=False)),
+    "sage:no-negatives": Sage(Ablation(negatives=False)),
+    "sage:model-verdicts": Sage(Ablation(verdicts="model")),
+    "output-side": OutputSide(),
+}

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..sae.errors import BudgetExhausted
 from ..sae.source import FeatureSource
-from .budget import Budget, Spending
+from .budget import Spending
 from .notebook import Notebook
 from .records import Conclusion, Explanation, Hypothesis, Outcome, Probe, Record
 from .rules.language import Rule
@@ -65,113 +65,184 @@ class Reasoner(Protocol):
         ...
 
 
-async def run_loop(
-    source: FeatureSource,
-    feature: int,
-    mind: Reasoner,
-    *,
-    budget: Budget,
-    seed: int,
-    record: Recorder,
-) -> Conclusion:
-    """Explain one feature. Deterministic under (feature, seed) for a deterministic mind.
+class Investigation:
+    """One feature under investigation, a step at a time; batch runs and sessions both drive it.
 
-    record: is told each hypothesis, probe, outcome and verdict as it happens. A budget that runs
-    out ends the loop; the mind then concludes with what is known.
+    notebook: what is known, which only this class writes to. mind: may be exchanged between steps.
+    record: is told each hypothesis, probe, outcome and verdict as it happens, before anything that
+    builds on it.
     """
-    split = source.evidence.reader("explainer").split("explain")
-    notebook = Notebook(source, feature, split, split.stats(feature), Spending(budget), seed=seed)
-    status = "concluded"
-    try:
-        _add(notebook, await mind.propose(notebook), record)
-        while notebook.stats.fired:
-            notebook.spending.spend("rounds")
-            notebook.round += 1
-            await _probe(notebook, await mind.design(notebook), record)
-            better = await mind.refine(notebook)
-            for hypothesis in notebook.hypotheses:
-                record("verdict", notebook.verdict(hypothesis))
-            if not better:
-                break
-            # What cannot be probed any more is not proposed: no conclusion rests on an untested one.
-            notebook.spending.check("rounds")
-            _add(notebook, better, record)
-    except BudgetExhausted:
-        status = "out_of_budget"
-    explanation = _judged(await mind.conclude(notebook), notebook)
-    return Conclusion(
-        status=status,
-        explanation=explanation,
-        hypotheses=tuple(notebook.hypotheses),
-        probes=tuple(notebook.probes),
-        outcomes=tuple(notebook.outcomes),
-        verdicts=tuple(notebook.verdict(h) for h in notebook.hypotheses),
-        spent={
-            "calls": notebook.spending.calls,
-            "tokens": notebook.spending.tokens,
-            "probes": notebook.spending.probes,
-            "seconds": notebook.spending.seconds,
-        },
-    )
+
+    def __init__(
+        self,
+        source: FeatureSource,
+        feature: int,
+        mind: Reasoner,
+        *,
+        spending: Spending,
+        seed: int,
+        record: Recorder,
+    ):
+        split = source.evidence.reader("explainer").split("explain")
+        stats = split.stats(feature)
+        self.notebook = Notebook(source, feature, split, stats, spending, seed=seed)
+        self.mind = mind
+        self._record = record
+
+    @property
+    def fires(self) -> bool:
+        """Whether the feature fires at all, so that there is anything to probe."""
+        return bool(self.notebook.stats.fired)
+
+    async def propose(self) -> list[Hypothesis]:
+        """The mind's first hypotheses."""
+        return self.add(await self.mind.propose(self.notebook))
+
+    def add(self, proposals: Sequence[Proposal]) -> list[Hypothesis]:
+        """Number hypotheses, whoever they are from, and write them down."""
+        added = []
+        for proposal in proposals:
+            hypothesis = Hypothesis(
+                id=len(self.notebook.hypotheses),
+                kind=proposal.kind,
+                text=proposal.text,
+                rule=proposal.rule,
+                parent=proposal.parent,
+                round=self.notebook.round,
+            )
+            self.notebook.hypotheses.append(hypothesis)
+            if proposal.parent is not None:
+                self.notebook.refined.add(proposal.parent)
+            self._record("hypothesis", hypothesis)
+            added.append(hypothesis)
+        return added
+
+    async def round(self) -> bool:
+        """Design, probe, refine. Returns whether another round could change anything.
+
+        Raises BudgetExhausted with what was affordable done. What cannot be probed any more is not
+        taken up: no conclusion rests on an untested hypothesis.
+        """
+        self.notebook.spending.spend("rounds")
+        self.notebook.round += 1
+        await self.probe(await self.design())
+        better = await self._refinements()
+        if better:
+            # What cannot be probed any more is not taken up: no conclusion rests on an untested one.
+            self.notebook.spending.check("rounds")
+        return bool(self.add(better))
+
+    async def design(self) -> Sequence[ProbeDesign]:
+        """The mind's probes for the live hypotheses, not yet written down."""
+        return await self.mind.design(self.notebook)
+
+    async def probe(self, designs: Sequence[ProbeDesign]) -> list[Outcome]:
+        """Write the predictions down, run the texts in one go, compare.
+
+        Raises BudgetExhausted where not all were affordable, after the others.
+        """
+        probes = self.predict(designs)
+        outcomes = await self.measure(probes)
+        if len(probes) < len(designs):
+            cap = self.notebook.spending.budget.probes
+            raise BudgetExhausted(f"The budget of {cap} probes is spent.")
+        return outcomes
+
+    def predict(self, designs: Sequence[ProbeDesign]) -> list[Probe]:
+        """Number probes and write them down with their predictions, before any of them runs.
+
+        Returns fewer than asked for where not all are affordable.
+        """
+        left = self.notebook.spending.left("probes")
+        first = len(self.notebook.probes)
+        probes = [
+            Probe(
+                id=first + place,
+                hypothesis=design.hypothesis,
+                purpose=design.purpose,
+                text=design.text,
+                fires=design.fires,
+                token=design.token,
+                pair=None if design.pair is None else first + design.pair,
+            )
+            for place, design in enumerate(designs)
+            if place < left
+        ]
+        self.notebook.spending.spend("probes", len(probes))
+        self.notebook.probes.extend(probes)
+        for probe in probes:
+            self._record("probe", probe)
+        return probes
+
+    async def measure(self, probes: Sequence[Probe]) -> list[Outcome]:
+        """Run the texts of probes in one go, and compare with what was predicted."""
+        notebook = self.notebook
+        texts = [probe.text for probe in probes]
+        measured = await notebook.source.activations(notebook.feature, texts)
+        outcomes = []
+        for probe, seen in zip(probes, measured, strict=True):
+            fired = seen.maximum >= notebook.stats.fires_at > 0
+            outcome = Outcome(
+                probe=probe.id,
+                tokens=seen.tokens,
+                activations=tuple(seen.activations.tolist()),
+                maximum=seen.maximum,
+                fired=fired,
+                agreed=fired == probe.fires,
+            )
+            notebook.outcomes.append(outcome)
+            self._record("outcome", outcome)
+            outcomes.append(outcome)
+        return outcomes
+
+    async def refine(self) -> list[Hypothesis]:
+        """The mind's better hypotheses, from what came back; none when nothing would change."""
+        return self.add(await self._refinements())
+
+    async def _refinements(self) -> Sequence[Proposal]:
+        better = await self.mind.refine(self.notebook)
+        for hypothesis in self.notebook.hypotheses:
+            self._record("verdict", self.notebook.verdict(hypothesis))
+        return better
+
+    async def conclude(self, status: Literal["concluded", "out_of_budget"]) -> Conclusion:
+        """The mind's explanation, with all that led to it."""
+        return self.conclusion(await self.mind.conclude(self.notebook), status)
+
+    def conclusion(
+        self, explanation: Explanation, status: Literal["concluded", "out_of_budget"]
+    ) -> Conclusion:
+        """An explanation, whoever it is from, with the verdict on what it states, and all else."""
+        notebook = self.notebook
+        return Conclusion(
+            status=status,
+            explanation=_judged(explanation, notebook),
+            hypotheses=tuple(notebook.hypotheses),
+            probes=tuple(notebook.probes),
+            outcomes=tuple(notebook.outcomes),
+            verdicts=tuple(notebook.verdict(h) for h in notebook.hypotheses),
+            spent=notebook.spending.spent(),
+        )
 
 
 def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
-    """The explanation with the verdict on the hypothesis that it states."""
     if explanation.hypothesis is None:
         return explanation
     verdict = notebook.verdict(notebook.hypotheses[explanation.hypothesis])
     return explanation.model_copy(update={"verdict": verdict.status})
 
 
-def _add(notebook: Notebook, proposals: Sequence[Proposal], record: Recorder) -> None:
-    for proposal in proposals:
-        hypothesis = Hypothesis(
-            id=len(notebook.hypotheses),
-            kind=proposal.kind,
-            text=proposal.text,
-            rule=proposal.rule,
-            parent=proposal.parent,
-            round=notebook.round,
-        )
-        notebook.hypotheses.append(hypothesis)
-        if proposal.parent is not None:
-            notebook.refined.add(proposal.parent)
-        record("hypothesis", hypothesis)
+async def run_loop(loop: Investigation) -> Conclusion:
+    """Bring an investigation from its beginning to its end.
 
-
-async def _probe(notebook: Notebook, designs: Sequence[ProbeDesign], record: Recorder) -> None:
-    """Write the predictions down, run the texts in one go, compare."""
-    left = notebook.spending.left("probes")
-    affordable = designs if left >= len(designs) else designs[: int(left)]
-    first = len(notebook.probes)
-    probes = [
-        Probe(
-            id=first + place,
-            hypothesis=design.hypothesis,
-            purpose=design.purpose,
-            text=design.text,
-            fires=design.fires,
-            token=design.token,
-            pair=None if design.pair is None else first + design.pair,
-        )
-        for place, design in enumerate(affordable)
-    ]
-    notebook.spending.spend("probes", len(probes))
-    for probe in probes:
-        record("probe", probe)
-    measured = await notebook.source.activations(notebook.feature, [probe.text for probe in probes])
-    notebook.probes.extend(probes)
-    for probe, seen in zip(probes, measured, strict=True):
-        fired = seen.maximum >= notebook.stats.fires_at > 0
-        outcome = Outcome(
-            probe=probe.id,
-            tokens=seen.tokens,
-            activations=tuple(seen.activations.tolist()),
-            maximum=seen.maximum,
-            fired=fired,
-            agreed=fired == probe.fires,
-        )
-        notebook.outcomes.append(outcome)
-        record("outcome", outcome)
-    if len(affordable) < len(designs):
-        raise BudgetExhausted(f"The budget of {notebook.spending.budget.probes} probes is spent.")
+    Deterministic under (feature, seed) for a deterministic mind. A budget that runs out ends the
+    loop; the mind then concludes with what is known.
+    """
+    status = "concluded"
+    try:
+        await loop.propose()
+        while loop.fires and await loop.round():
+            pass
+    except BudgetExhausted:
+        status = "out_of_budget"
+    return await loop.conclude(status)

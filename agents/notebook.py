@@ -24,7 +24,8 @@ class Notebook:
     """What is known of one feature so far.
 
     source, feature: what is explained. split: the `explain` split, the only corpus text a mind
-    sees. Minds read it; the loop alone writes to it.
+    sees. refined, dropped: hypotheses that a child replaced, or that a person gave up. Minds read it;
+    the loop alone writes to it.
     """
 
     source: FeatureSource
@@ -37,6 +38,7 @@ class Notebook:
     probes: list[Probe] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     refined: set[int] = field(default_factory=set)
+    dropped: set[int] = field(default_factory=set)
     round: int = 0
 
     def verdict(self, hypothesis: Hypothesis) -> Verdict:
@@ -63,6 +65,7 @@ class Notebook:
             silent_as_predicted=(silent[0], silent[1]),
             posterior=posterior,
             replaced=hypothesis.id in self.refined,
+            dropped=hypothesis.id in self.dropped,
         )
 
     def measured(self) -> list[TokenActivations]:
@@ -73,10 +76,11 @@ class Notebook:
         ]
 
     def live(self) -> Sequence[Hypothesis]:
-        """Hypotheses that none has replaced and no probes have refuted."""
+        """Hypotheses that none has replaced, nobody dropped and no probes have refuted."""
         verdicts = {h.id: self.verdict(h) for h in self.hypotheses}
         return [
             h
             for h in self.hypotheses
-            if verdicts[h.id].status != "refuted" and not verdicts[h.id].replaced
+            if verdicts[h.id].status != "refuted"
+            and not (verdicts[h.id].replaced or verdicts[h.id].dropped)
         ]

@@ -77,7 +77,7 @@ class Verdict(Record):
     silent at the start of any text, whatever it says. posterior: probability that a fresh probe
     agrees (mean of a Beta(1, 1) prior with the counts, the lower of the two sides). status:
     "confirmed" from .8 with both sides tested, "refuted" below .5, "untested" without any probe,
-    else "open". replaced: a refined hypothesis took its place.
+    else "open". replaced: a refined hypothesis took its place. dropped: a person gave it up.
     """
 
     hypothesis: int
@@ -86,6 +86,7 @@ class Verdict(Record):
     silent_as_predicted: tuple[int, int]
     posterior: float
     replaced: bool = False
+    dropped: bool = False
 
 
 class Explanation(Record):

@@ -6,12 +6,20 @@ if TYPE_CHECKING:
     from .jobs import explain
     from .journal import Journal
     from .results import Result
+    from .sessions.live import Session
+    from .sessions.session import AsyncSession
 
 #: Public name → the module that holds it. They are loaded when first asked for, because what they
 #: need takes longer to import than `sagescope --help` may take.
-_HOMES = {"Journal": "journal", "Result": "results", "explain": "jobs"}
+_HOMES = {
+    "AsyncSession": "sessions.session",
+    "Journal": "journal",
+    "Result": "results",
+    "Session": "sessions.live",
+    "explain": "jobs",
+}
 
-__all__ = ["Journal", "Result", "explain"]
+__all__ = ["AsyncSession", "Journal", "Result", "Session", "explain"]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,14 +22,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..agents.budget import Budget
-from ..agents.explainers import EXPLAINERS, MINDS
+from ..agents.budget import Budget, Spending
+from ..agents.explainers import EXPLAINERS, Task
+from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
-from ..sae.errors import JournalError, UnknownName
-from ..sae.evidence import Evidence, Exemplar
-from ..sae.lookup import lookup_pearson, stratum_of
+from ..prompts.render import digest
+from ..sae.errors import BudgetExhausted, JournalError, UnknownName
+from ..sae.evidence import Evidence
+from ..sae.outputs import Outputs
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
+from .calls import RunCalls, spending_of
+from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
 from .results import Result, results_of, standing_events
@@ -37,10 +41,8 @@ from .scoring import Simulator, Target, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
-#: Exemplars that go into the journal for its readers: from the top, and spread over the quantiles.
-SHOWN_TOP, SHOWN_SPREAD = 6, 6
-#: Packages whose versions may change a number.
-PACKAGES = ("sagescope", "torch", "transformers", "transformer-lens", "sae-lens", "numpy")
+#: Why an explanation has no scores that is in words alone.
+NO_RULE = "it is in words alone, and nothing here predicts activations from words: give it a rule"
 
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
@@ -49,9 +51,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What to do. All of it but features, score, concurrency and retry_failed decides the results.
+    """What to do. Explainer, mind, prompts, budget and seed decide the results, nothing else.
 
-    features: indices. score: whether to score what was explained. concurrency: features at once.
+    features: indices. prompts: a folder of edited templates for a language model. budget: of each
+    feature. run_budget: of all calls of the run, and of the seconds of this session. score: whether
+    to score what was explained. concurrency: features at once (None: as many as suit the mind).
     retry_failed: whether features that failed before are tried again.
     """
 
@@ -61,8 +65,15 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     score: bool = True
-    concurrency: int = 8
+    concurrency: int | None = None
     retry_failed: bool = False
+    prompts: Path | None = None
+    run_budget: Budget = field(default_factory=Budget.of_run)
+
+    @property
+    def at_once(self) -> int:
+        """How many features go at once. What waits for a language model costs next to nothing."""
+        return self.concurrency or (64 if Mind(self.mind).is_language_model else 8)
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
@@ -74,6 +85,7 @@ class Job:
             "mind": self.mind,
             "budget": asdict(self.budget),
             "seed": self.seed,
+            "prompts": digest(self.prompts) if self.prompts else None,
             "sagescope": importlib.metadata.version("sagescope"),
         }
 
@@ -89,24 +101,40 @@ def explain(
     run: str | None = None,
     journal: Journal | Path | str | None = None,
     score: bool = True,
-    concurrency: int = 8,
+    concurrency: int | None = None,
     retry_failed: bool = False,
+    prompts: Path | None = None,
+    run_budget: Budget | None = None,
     watch: Watch | None = None,
 ) -> list[Result]:
     """Explain features of a source, score the explanations, and return one result for each.
 
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
-    neither, nothing is kept. Works inside a running event loop too, as in a notebook.
+    neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
+    prompts: a folder of edited templates. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, JournalError where the run was begun with other settings. A feature that goes wrong
-    raises nothing: its result has status "failed" and the error.
+    raises nothing: its result has status "failed" and the error. One that was not begun because the
+    run's budget was spent has no result; the same call with a larger budget goes on.
     """
     indices = FeatureList.of(features).check(source.n_features)
-    for kind, name, known in (("explainer", explainer, EXPLAINERS), ("mind", mind, MINDS)):
-        if name not in known:
-            raise UnknownName(kind, name, known)
-    job = Job(indices, explainer, mind, budget or Budget(), seed, score, concurrency, retry_failed)
+    if explainer not in EXPLAINERS:
+        raise UnknownName("explainer", explainer, EXPLAINERS)
+    thinker = Mind(mind)
+    thinker.check()
+    job = Job(
+        indices,
+        explainer,
+        mind,
+        budget or Budget.for_mind(thinker.is_language_model),
+        seed,
+        score,
+        concurrency,
+        retry_failed,
+        prompts,
+        run_budget or Budget.of_run(),
+    )
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
             path = default_path() if journal is None and run else journal
@@ -114,17 +142,22 @@ def explain(
         begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
         run_to_end(work(job, source, begun, watch))
         found = {result.index: result for result in results_of(begun, source)}
-    return [found[feature] for feature in indices]
+    return [found[feature] for feature in indices if feature in found]
 
 
 async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = None) -> None:
     """Bring every feature of the job to its end, and write all of it into `run`."""
     await asyncio.to_thread(source.cover, job.features)
-    run.write("session", {"features": list(job.features), "versions": _versions()})
+    run.write("session", {"features": list(job.features), "versions": versions()})
     worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
     await worker.all("Explaining", worker.explain)
     if job.score:
         await worker.all("Scoring", worker.score)
+
+
+async def score_feature(source: FeatureSource, run: Run, feature: int, seed: int) -> None:
+    """Score what a run concluded of one feature, beside its controls, as a job does."""
+    await _Worker(Job([feature], seed=seed), source, run, lambda *_: None).score(feature)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -161,10 +194,11 @@ class _Worker:
     def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
         self.job, self.source, self.run, self.watch = job, source, run, watch
         self.standing = standing_events(run)
+        self.spending = spending_of(run, Mind(job.mind), job.run_budget)
 
     async def all(self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]]) -> None:
         """Take every feature through one step, a few at once."""
-        places = asyncio.Semaphore(self.job.concurrency)
+        places = asyncio.Semaphore(self.job.at_once)
         done, total = 0, len(self.job.features)
         self.watch(stage, done, total)
 
@@ -188,35 +222,48 @@ class _Worker:
     async def explain(self, feature: int) -> None:
         """Explain one feature, unless that is done."""
         standing = self.standing.setdefault(feature, {})
-        failed = "concluded" in standing and not _has_explanation(standing)
-        if _has_explanation(standing) or (failed and not self.job.retry_failed):
+        if not self._is_to_do(standing):
             return
+        if not all(self.spending.left(what) for what in ("calls", "tokens", "cost", "seconds")):
+            return  # the run's budget is spent: a later session begins with this feature
+        spending = Spending(self.job.budget, run=self.spending)
         began = time.monotonic()
         conclusion, error = None, None
         try:
             if "facts" not in standing:
-                standing["facts"] = await asyncio.to_thread(_facts, self.source, feature)
-                exemplars = await asyncio.to_thread(_exemplars, self.source, feature)
+                standing["facts"] = await asyncio.to_thread(facts_of, self.source, feature)
+                exemplars = await asyncio.to_thread(exemplars_of, self.source, feature)
                 self.run.write_all(
                     [("facts", standing["facts"], feature), ("exemplars", exemplars, feature)]
                 )
             self.run.write("started", {}, feature)
-            conclusion = await self._conclude(feature)
+            conclusion = await self._conclude(feature, spending)
         except JournalError:
             raise
         except Exception as caught:
             log.info("feature %d failed", feature, exc_info=True)
-            conclusion, error = _failure(caught), caught
+            conclusion, error = _failure(caught, spending), caught
+        ran_out = error is None or isinstance(error, BudgetExhausted)
+        if spending.cut_by_run and ran_out and not conclusion.hypotheses:
+            return  # nothing is known of it yet: as if it had not been begun
         payload = {
             # Probes and outcomes stand in the journal already, one event each.
             "conclusion": _plain(conclusion, leave_out={"probes", "outcomes"}),
             "seconds": time.monotonic() - began,
             "traceback": "".join(traceback.format_exception(error)) if error else None,
+            "cut_by_run": spending.cut_by_run,
         }
         self.run.write("concluded", payload, feature)
         self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
 
-    async def _conclude(self, feature: int) -> Conclusion:
+    def _is_to_do(self, standing: dict[str, Any]) -> bool:
+        """Whether a feature is new, was cut short by the run's budget, or is to be tried again."""
+        concluded = standing.get("concluded")
+        if concluded is None or concluded.get("cut_by_run"):
+            return True
+        return self.job.retry_failed and not _has_explanation(standing)
+
+    async def _conclude(self, feature: int, spending: Spending) -> Conclusion:
         written: set[tuple[str, int]] = set()
 
         def record(kind: str, payload: Record) -> None:
@@ -224,14 +271,15 @@ class _Worker:
             self.run.write(kind, _plain(payload), feature)
 
         job = self.job
-        conclusion = await EXPLAINERS[job.explainer].explain(
+        task = Task(
             RecordedSource(self.source, self.run),
             feature,
-            mind=job.mind,
-            budget=job.budget,
+            Mind(job.mind, job.prompts, RunCalls(self.run, feature)),
+            spending=spending,
             seed=job.seed,
             record=record,
         )
+        conclusion = await EXPLAINERS[job.explainer].explain(task)
         for kind, records in (("probe", conclusion.probes), ("outcome", conclusion.outcomes)):
             for one in records:
                 if (kind, _number(one)) not in written:
@@ -242,7 +290,7 @@ class _Worker:
 
     async def score(self, feature: int) -> None:
         """Score one feature's explanation and its controls, as far as that is not done."""
-        standing = self.standing[feature]
+        standing = self.standing.get(feature, {})
         if not _has_explanation(standing):
             return
         other = self._other(feature)
@@ -261,9 +309,13 @@ class _Worker:
             return
         for name, simulator in subjects.items():
             again = self.job.retry_failed and "why" in standing.get(name, {})
-            if name not in standing or again:
+            if name in standing and not again:
+                continue
+            if name == "explanation" and not _can_predict(standing):
+                marks = {"why": NO_RULE}
+            else:
                 marks = await self._marks(target, simulator)
-                self._scored(feature, name, {**about.get(name, {}), **marks})
+            self._scored(feature, name, {**about.get(name, {}), **marks})
 
     async def _marks(self, target: Target, simulator: Simulator) -> dict[str, Any]:
         """What a simulator scores, or why it scores nothing: the others are scored all the same."""
@@ -283,9 +335,9 @@ class _Worker:
         """The feature whose explanation is this one's random control.
 
         The run's features stand in a circle, in an order drawn by the seed; each gets the next
-        one that has an explanation. So nobody gets its own, and timing changes nothing.
+        one that has an explanation to predict with. So nobody gets its own, and timing changes nothing.
         """
-        able = (one for one, standing in self.standing.items() if _has_explanation(standing))
+        able = (one for one, standing in self.standing.items() if _can_predict(standing))
         others = {self._place(one): one for one in able if one != feature}
         here = self._place(feature)
         nearest = min(others, key=lambda place: (place < here, place), default=None)
@@ -317,6 +369,11 @@ class RecordedSource:
         """See FeatureSource."""
         self._source.cover(features)
 
+    @property
+    def outputs(self) -> Outputs | None:
+        """Those of the source, if it has any (see `outputs`)."""
+        return getattr(self._source, "outputs", None)
+
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""
         return self._source.tokenize(texts)
@@ -331,7 +388,7 @@ class RecordedSource:
         if new:
             found = dict(zip(new, await self._source.activations(feature, new), strict=True))
             self._run.write_all(
-                ("measured", {"text": text, **_activations(one)}, feature)
+                ("measured", {"text": text, **plain_activations(one)}, feature)
                 for text, one in found.items()
             )
             known.update(found)
@@ -350,10 +407,11 @@ def _number(record: Any) -> int:
     return getattr(record, "probe", getattr(record, "id", -1))
 
 
-def _failure(error: Exception) -> Conclusion:
+def _failure(error: Exception, spending: Spending) -> Conclusion:
     return Conclusion(
         status="failed",
         explanation=Explanation(labels=(), description=""),
+        spent=spending.spent(),
         error=_sentence(error),
     )
 
@@ -367,51 +425,14 @@ def _has_explanation(standing: dict[str, Any]) -> bool:
     return concluded is not None and concluded["conclusion"]["status"] != "failed"
 
 
+def _can_predict(standing: dict[str, Any]) -> bool:
+    return _has_explanation(standing) and _explanation(standing).rule is not None
+
+
 def _explanation(standing: dict[str, Any]) -> Explanation:
     return Explanation.model_validate(standing["concluded"]["conclusion"]["explanation"])
-
-
-def _activations(one: TokenActivations | Exemplar) -> dict[str, Any]:
-    # A float32 is a float64, whose shortest decimal form JSON keeps: reading it back is exact.
-    values = np.asarray(one.activations, np.float32).tolist()
-    return {"tokens": list(one.tokens), "activations": values}
 
 
 def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:
     values = np.array(payload["activations"], np.float32)
     return payload["text"], TokenActivations(tuple(payload["tokens"]), values)
-
-
-def _facts(source: FeatureSource, feature: int) -> dict[str, Any]:
-    """The payload of a "facts" event: stratum and statistics on the `explain` split.
-
-    lookup_pearson: how well a table "token → its mean activation"
-    predicts the feature, which decides the stratum.
-    """
-    split = source.evidence.reader("explainer").split("explain")
-    pearson = lookup_pearson(split, feature)
-    stats = split.stats(feature)
-    return {
-        "stratum": stratum_of(pearson),
-        "lookup_pearson": pearson,
-        "stats": {**asdict(stats), "fires_at": stats.fires_at},
-    }
-
-
-def _exemplars(source: FeatureSource, feature: int) -> dict[str, Any]:
-    """The payload of an "exemplars" event: contexts of the `explain` split to look at."""
-    split = source.evidence.reader("explainer").split("explain")
-    spread = split.spread(feature, SHOWN_SPREAD) if split.stats(feature).fired else []
-    shown = {"top": split.top(feature, SHOWN_TOP), "spread": spread}
-    return {
-        name: [{**_activations(one), "peak": one.peak} for one in exemplars]
-        for name, exemplars in shown.items()
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

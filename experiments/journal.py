@@ -14,6 +14,13 @@ a time; any number may read it meanwhile.
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
+
+    of sessions only (`sagescope.experiments.sessions`):
+    step         yes      {"verb", "by"}: what follows belongs to it, up to the next step
+    undone       yes      {"since": number of a step's event}: what happened since then is void
+    dropped      yes      {"hypothesis"}: a person gave it up
+    looked       yes      {"texts"}: run for the looking, without a prediction
+    spent        yes      {"by", "calls", "tokens", "rounds", "seconds"}: what one turn cost
 """
 
 from __future__ import annotations
@@ -37,6 +44,8 @@ from ..sae.errors import JournalError, UnknownName
 APPLICATION = 0x53616765
 #: How long a writer waits for another one, in seconds. Writes take microseconds.
 PATIENCE = 30.0
+#: Kinds of events that an "undone" does not void: what was measured, seen and spent stays so.
+LASTING = ("exemplars", "facts", "looked", "measured", "session", "spent", "undone")
 #: What a run may be called: it becomes part of file names.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -54,6 +63,22 @@ class Event:
     feature: int | None
     kind: str
     payload: Any
+
+
+def in_force(events: Iterable[Event]) -> list[Event]:
+    """Events, in the order in which they happened, without what "undone" events made void."""
+    kept: list[Event] = []
+    for event in events:
+        if event.kind == "undone":
+            since, feature = event.payload["since"], event.feature
+            kept = [
+                one
+                for one in kept
+                if one.number < since or one.feature != feature or one.kind in LASTING
+            ]
+        else:
+            kept.append(event)
+    return kept
 
 
 # -------------------------------------------------------------------- schema
@@ -270,23 +295,33 @@ class Run:
         of = "" if feature is None else f" of feature {feature}"
         return self.journal.reading(f"An event{of} of the run {self.name!r}")
 
+    def in_force(self, feature: int | None = None, kinds: Sequence[str] = ()) -> list[Event]:
+        """Events as `events` gives them, without what was undone (kinds must name "undone")."""
+        with self.reading(feature):
+            return in_force(self.events(feature, kinds))
+
     def attempt(self, feature: int) -> list[Event]:
-        """The events of a feature's latest attempt, without those of broken-off ones."""
-        events = self.events(feature)
+        """What stands of a feature's latest attempt, without earlier, broken-off ones."""
+        events = self.in_force(feature)
         starts = [place for place, event in enumerate(events) if event.kind == "started"]
         return events[starts[-1] :] if starts else events
 
     @property
     def done(self) -> int:
         """How many features have come to an end."""
-        ((count,),) = self.journal._all(
-            # Of each feature the kind of its latest event of these two.
-            "SELECT COUNT(*) FROM (SELECT kind, MAX(id) FROM events WHERE run = ? AND feature"
-            " IS NOT NULL AND kind IN ('started', 'concluded') GROUP BY feature)"
-            " WHERE kind = 'concluded'",
+        rows = self.journal._all(
+            # What a feature concluded may be long, and is not needed.
+            "SELECT id, feature, kind, CASE kind WHEN 'undone' THEN payload ELSE '{}' END"
+            " FROM events WHERE run = ? AND feature IS NOT NULL"
+            " AND kind IN ('started', 'concluded', 'undone') ORDER BY id",
             [self.id],
         )
-        return count
+        with self.reading():
+            events = in_force(
+                Event(at, feature, kind, json.loads(text)) for at, feature, kind, text in rows
+            )
+        latest = {event.feature: event.kind for event in events}
+        return sum(kind == "concluded" for kind in latest.values())
 
     @property
     def features(self) -> list[int]:

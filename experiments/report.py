@@ -29,7 +29,10 @@ from .summary import (
     COLUMNS,
     ROWS,
     band_name,
+    cost_line,
+    count,
     means,
+    money,
     scores_of,
     two_decimals,
     verdict_line,
@@ -89,6 +92,7 @@ def render_report(run: Run) -> str:
         done=len(results),
         means=means(results) if results else [],
         verdicts=verdict_line(results) if results else "",
+        cost=cost_line(results),
         columns=COLUMNS,
         rows=ROWS,
         bands=[band_name(band) for band in BANDS],
@@ -104,7 +108,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=two_decimals, figure=_figure)
+    environment.filters.update(number=two_decimals, figure=_figure, count=count, money=money)
     environment.globals.update(
         pieces_of=pieces_of,
         outcome_pieces=outcome_pieces,

@@ -38,12 +38,16 @@ class _Frozen(BaseModel):
 
 
 class Cost(_Frozen):
-    """What the explanation took. calls, tokens: of a language model. probes: texts run."""
+    """What the explanation took. calls, tokens: of a language model. probes: texts run.
+
+    dollars: what the calls cost by the price list; None where one of them has no known price.
+    """
 
     calls: int
     tokens: int
     probes: int
     seconds: float
+    dollars: float | None = 0.0
 
 
 class Explanation(records.Explanation):
@@ -129,10 +133,12 @@ def result_of(run: Run, feature: int, source: FeatureSource | None = None) -> Re
 def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str, Any]]:
     """Feature → what counts of its events: "facts", "conclusion" (the event), each scored "of".
 
-    A new attempt voids what earlier ones concluded and scored.
+    A new attempt voids what earlier ones concluded and scored, a new conclusion the scores of the
+    one before.
     """
     standing: dict[int, dict[str, Any]] = {}
-    for event in run.events(feature, ["facts", "started", "concluded", "scored"]):
+    kinds = ["facts", "started", "concluded", "scored", "undone"]
+    for event in run.in_force(feature, kinds):
         if event.feature is None:
             continue
         with run.reading(event.feature):
@@ -141,13 +147,13 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
 
 
 def _count(standing: dict[str, Any], event: Event) -> None:
-    if event.kind == "started":
+    if event.kind in ("started", "concluded"):
         facts = standing.get("facts")
         standing.clear()
         standing.update({"facts": facts} if facts else {})
-    elif event.kind == "scored":
+    if event.kind == "scored":
         standing[event.payload["of"]] = event.payload
-    else:
+    elif event.kind != "started":
         standing[event.kind] = event.payload
 
 
@@ -175,9 +181,10 @@ def _result(
                 tokens=int(spent.get("tokens", 0)),
                 probes=int(spent.get("probes", 0)),
                 seconds=round(concluded["seconds"], 3),
+                dollars=None if spent.get("unpriced") else round(spent.get("cost", 0.0), 6),
             ),
-            explainer=config["explainer"],
-            mind=config["mind"],
+            explainer=concluded.get("explainer", config["explainer"]),
+            mind=concluded.get("mind", config["mind"]),
             run=run.name,
             seed=config["seed"],
             error=conclusion.get("error"),

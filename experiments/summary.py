@@ -81,6 +81,18 @@ def verdict_line(results: Sequence[Result]) -> str:
     return f"Verdicts of the probes: {', '.join(parts)}{ended}."
 
 
+def cost_line(results: Sequence[Result]) -> str:
+    """What a language model's calls took in all, in one line; "" where there were none."""
+    calls = sum(result.cost.calls for result in results)
+    if not calls:
+        return ""
+    prices = [result.cost.dollars for result in results]
+    known = [price for price in prices if price is not None]
+    dollars = money(sum(known) if len(known) == len(prices) else None)
+    tokens = sum(result.cost.tokens for result in results)
+    return f"Language model: {count(calls)} calls, {count(tokens)} tokens, {dollars}."
+
+
 def scores_of(result: Result, of: str) -> Scores | None:
     """The scores of the explanation or of one control."""
     return result.scores if of == "explanation" else result.controls[of]
@@ -108,3 +120,15 @@ def two_decimals(value: float | None) -> str:
         return "–"
     shown = f"{abs(value):.2f}".removeprefix("0")
     return f"−{shown}" if value <= -0.005 else shown
+
+
+def count(value: int | None) -> str:
+    """A number of things as people read it; a dash where there is none."""
+    return "–" if value is None else f"{value:,}"
+
+
+def money(dollars: float | None) -> str:
+    """US dollars as people read them; a dash where no price is known."""
+    if dollars is None:
+        return "–"
+    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4f}"

@@ -1,4 +1,4 @@
-"""What the commands print: tables, transcripts and a progress bar, with Rich.
+"""The terminal: where results go, text that is safe to print, and a progress bar, with Rich.
 
 Corpus text only gets here through `visible`, and never as markup.
 """
@@ -6,14 +6,10 @@ Corpus text only gets here through `visible`, and never as markup.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from types import TracebackType
 from typing import Any
 
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,24 +18,14 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
-from ..agents.records import Hypothesis, Verdict, short
+from ..agents.records import short
 from ..sae.visible import visible
-from .results import Result
-from .scoring import Item, Score
-from .summary import BANDS, COLUMNS, ROWS, Means, band_name, means, two_decimals
-from .transcript import Transcript, Trial
 
 #: Width of what is printed into a pipe or a file.
 PIPED_WIDTH = 140
-#: From this width on, a score has a column.
-WIDE = 140
-MEANS_TITLE = "Means over features, beside their controls (95 % intervals)"
-RECALL_TITLE = "Recall by quantile of the feature's activation"
-#: Tokens of an exemplar that are shown before and after its peak.
-BEFORE, AFTER = 16, 8
+#: How verdicts look.
 STATUS_STYLES = {"confirmed": "green", "refuted": "red", "untested": "yellow", "open": "yellow"}
 
 
@@ -52,312 +38,6 @@ def text(value: object, style: str = "", limit: int | None = None) -> Text:
     """Anything as plain text that is safe to print."""
     plain = str(value) if limit is None else short(str(value), limit)
     return Text(visible(plain), style)
-
-
-# -------------------------------------------------------------------- a run's tables
-
-
-def results_page(results: Sequence[Result], width: int) -> Group:
-    """A run's tables: its features, the means beside their controls, recall by quantile.
-
-    width: of the terminal; a narrow one gets the same numbers below one another.
-    """
-    wide = width >= WIDE
-    tables: list[RenderableType] = [results_table(results) if wide else results_list(results)]
-    if any(result.scores["predictive_pearson"] for result in results):
-        found = means(results)
-        headings = [*COLUMNS.values()]
-        scores = [[_score(row.scores[name]) for name in COLUMNS] for row in found]
-        bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
-        table = _means_wide if wide else _means_narrow
-        tables += table(MEANS_TITLE, headings, found, scores)
-        tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
-    return Group(*tables)
-
-
-def results_table(results: Sequence[Result]) -> Table:
-    """One row a feature: the explanation, and each score with its interval below it."""
-    table = Table(box=box.SIMPLE_HEAD, show_lines=False, padding=(0, 1))
-    table.add_column("feature", justify="right")
-    table.add_column("stratum")
-    table.add_column("explanation", ratio=1, min_width=24)
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(
-            text(result.index),
-            text(result.stratum or "–"),
-            _explanation(result),
-            *(_score(result.scores.get(name)) for name in COLUMNS),
-        )
-    return table
-
-
-def results_list(results: Sequence[Result]) -> Table:
-    """The same for a narrow terminal: the scores in words, without their intervals."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("feature", justify="right")
-    table.add_column("explanation and scores", ratio=1)
-    for result in results:
-        cell = _explanation(result).append(f"\n{result.stratum or 'no stratum'}", "dim")
-        for name, heading in COLUMNS.items():
-            score = result.scores.get(name)
-            if score is not None and score.value is not None:
-                cell.append(f"  {heading} ", "dim").append(two_decimals(score.value))
-        table.add_row(text(result.index), cell)
-    return table
-
-
-def _means_wide(
-    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
-) -> list[Table]:
-    """One table: a row for each stratum and control."""
-    table = _titled(title)
-    table.add_column("stratum")
-    table.add_column("of", min_width=18)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row, shown in zip(rows, cells, strict=True):
-        first = row.of == "explanation"
-        table.add_row(
-            f"{row.group} ({row.features})" if first else "",
-            ROWS[row.of],
-            *shown,
-            style="" if first else "dim",
-            end_section=row.of == list(ROWS)[-1],
-        )
-    return [table]
-
-
-def _means_narrow(
-    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
-) -> list[Table]:
-    """A table for each stratum: a row for each score, a column for each control."""
-    tables = []
-    for group in dict.fromkeys(row.group for row in rows):
-        own = [place for place, row in enumerate(rows) if row.group == group]
-        table = _titled(f"{title}: {group} ({rows[own[0]].features})")
-        table.add_column("")
-        for place in own:
-            table.add_column(ROWS[rows[place].of], justify="right")
-        for number, heading in enumerate(headings):
-            table.add_row(heading, *(cells[place][number] for place in own))
-        tables.append(table)
-    return tables
-
-
-def _titled(title: str) -> Table:
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-
-
-def _explanation(result: Result) -> Text:
-    if result.status == "failed":
-        return text(f"failed: {result.error}", "red", 100)
-    shown = text("; ".join(result.explanation.labels) or result.explanation.description, "", 100)
-    if result.explanation.verdict:
-        verdict = result.explanation.verdict
-        shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
-    return shown.append(" (out of budget)", "yellow") if result.status != "concluded" else shown
-
-
-def _score(score: Score | None) -> Text:
-    if score is None or score.value is None:
-        return Text("–", "dim")
-    shown = Text(two_decimals(score.value))
-    if score.low is not None and score.high is not None:
-        shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
-    return shown
-
-
-def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
-    """Features with how they fire: rows of the evidence's table."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("feature", "stratum", "lookup Pearson", "fired", "density", "mean", "maximum"):
-        table.add_column(heading, justify="left" if heading == "stratum" else "right")
-    for row in rows:
-        table.add_row(
-            str(row["feature"]),
-            row["stratum"],
-            two_decimals(row["lookup_pearson"]),
-            f"{row['fired']:,}",
-            f"{row['density']:.3%}",
-            f"{row['mean']:.3g}",
-            f"{row['maximum']:.3g}",
-        )
-    return table
-
-
-def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
-    """Runs with their settings: rows of `sagescope runs --json`."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("run", "begun (UTC)", "done", "subject", "SAE", "explainer", "mind", "seed"):
-        table.add_column(heading, justify="right" if heading in ("done", "seed") else "left")
-    for row in rows:
-        done = f"{row['done']}/{row['features']}"
-        begun = row["created"][:16].replace("T", " ")
-        settings = (row.get(name, "–") for name in ("subject", "sae", "explainer", "mind", "seed"))
-        table.add_row(*map(text, (row["run"], begun, done, *settings)))
-    return table
-
-
-def evaluation_table(row: dict[str, Any]) -> Table:
-    """What was measured of an SAE: a row of `sagescope evaluate --json`."""
-    table = Table(box=box.SIMPLE_HEAD, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right")
-    for name, value in (
-        ("variance unexplained", f"{row['unexplained']:.4f}"),
-        ("L0", f"{row['l0']:.1f}"),
-        ("loss (nats a token)", f"{row['loss']:.4f}"),
-        ("loss with the SAE", f"{row['loss_with_sae']:.4f}"),
-        ("loss with zeros", f"{row['loss_without']:.4f}"),
-        ("loss recovered", f"{row['loss_recovered']:.4f}"),
-        ("dead latents", f"{row['dead']:.2%}"),
-        ("tokens (for losses)", f"{row['tokens']:,} ({row['loss_tokens']:,})"),
-    ):
-        table.add_row(name, value)
-    most = max(row["densities"], default=0)
-    for (low, high), count in zip(pairwise(row["density_edges"]), row["densities"], strict=True):
-        label = f"density {10**low:.1e} to {10**high:.1e}"
-        table.add_row(label, f"{'█' * round(30 * count / max(1, most)):<30} {count:>6,}")
-    return table
-
-
-# -------------------------------------------------------------------- one feature's transcript
-
-
-def transcript_page(story: Transcript) -> RenderableType:
-    """A feature's whole story, in the order in which it happened."""
-    parts: list[RenderableType] = [*_head(story)]
-    if story.facts:
-        parts += [_heading("Where it fires (explain split)"), *_exemplars(story)]
-    parts.append(_heading(f"Hypotheses ({len(story.hypotheses)})"))
-    for hypothesis in story.hypotheses:
-        parts += _hypothesis(hypothesis, story)
-    for note in story.notes:
-        parts.append(text(f"note: {note}", "dim"))
-    if story.items:
-        parts += [_heading("Texts made from the explanation"), *map(_item, story.items)]
-    if story.traceback:
-        parts += [_heading("Error"), *(text(line, "red") for line in story.traceback.splitlines())]
-    return Group(*parts)
-
-
-def _head(story: Transcript) -> Iterator[RenderableType]:
-    result = story.result
-    if result is None:
-        yield Text(f"Feature {story.feature}", "bold").append("  not done", "yellow")
-    else:
-        yield text(result.feature, "bold").append(f"  {result.status}", "dim")
-        if result.error:
-            yield text(result.error, "red")
-        yield from (text(f"• {label}", "bold green") for label in result.explanation.labels)
-        yield text(result.explanation.description)
-        yield from (text(note, "dim") for note in result.explanation.notes)
-    if story.facts:
-        stats = story.facts["stats"]
-        yield text(
-            f"{story.facts['stratum']} (a token table predicts it with "
-            f"{two_decimals(story.facts['lookup_pearson'])}); fires on {stats['density']:.3%} of "
-            f"{stats['tokens']:,} tokens; typical maximum {stats['typical_max']:.3g}, counts as "
-            f"firing from {stats['fires_at']:.3g}",
-            "dim",
-        )
-    if result is not None and result.scores.get("predictive_pearson"):
-        yield _scores_of_one(result)
-
-
-def _scores_of_one(result: Result) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("score of")
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for of, heading in ROWS.items():
-        scores = (result.scores if of == "explanation" else result.controls.get(of)) or {}
-        style = "" if of == "explanation" else "dim"
-        table.add_row(heading, *(_score(scores.get(name)) for name in COLUMNS), style=style)
-    return table
-
-
-def _heading(title: str) -> RenderableType:
-    return Padding(Text(title, "bold underline"), (1, 0, 0, 0))
-
-
-def _exemplars(story: Transcript) -> Iterator[RenderableType]:
-    for name, exemplars in story.exemplars.items():
-        for exemplar in exemplars:
-            tokens, values, peak = exemplar["tokens"], exemplar["activations"], exemplar["peak"]
-            first, last = max(0, peak - BEFORE), peak + AFTER + 1
-            yield Text.assemble(
-                (f"{max(values, default=0.0):8.2f} ", "cyan"),
-                (f"{name:<6} ", "dim"),
-                *_shaded(tokens[first:last], values[first:last], story),
-            )
-
-
-def _shaded(
-    tokens: Sequence[str], values: Sequence[float], story: Transcript
-) -> Iterator[tuple[str, str]]:
-    """Tokens; those that fire stand out."""
-    fires_at = story.facts["stats"]["fires_at"] if story.facts else 0.0
-    for token, value in zip(tokens, values, strict=True):
-        fires = value >= fires_at > 0
-        yield visible(token), "black on yellow" if fires else "" if value <= 0 else "yellow"
-
-
-def _hypothesis(hypothesis: Hypothesis, story: Transcript) -> Iterator[RenderableType]:
-    verdict = story.verdicts.get(hypothesis.id)
-    head = Text(f"\nH{hypothesis.id} ", "bold")
-    head.append_text(_verdict(verdict))
-    head.append(f"  round {hypothesis.round}, {visible(hypothesis.kind)}", "dim")
-    if hypothesis.parent is not None:
-        head.append(f", refines H{hypothesis.parent}", "dim")
-    yield head
-    yield Padding(text(hypothesis.text), (0, 0, 0, 3))
-    for trial in story.trials_of(hypothesis.id):
-        yield Padding(_trial(trial, story), (0, 0, 0, 3))
-
-
-def _verdict(verdict: Verdict | None) -> Text:
-    if verdict is None:
-        return Text("no verdict", "yellow")
-    (fired, should), (silent, should_not) = verdict.fires_as_predicted, verdict.silent_as_predicted
-    return Text.assemble(
-        (verdict.status, STATUS_STYLES[verdict.status]),
-        f"  fired {fired}/{should}, silent {silent}/{should_not} as predicted, "
-        f"posterior {two_decimals(verdict.posterior)}",
-    )
-
-
-def _trial(trial: Trial, story: Transcript) -> Text:
-    probe, outcome = trial.probe, trial.outcome
-    predicted = "fires" if probe.fires else "silent"
-    if outcome is None:
-        return Text.assemble(
-            ("?", "yellow"), f" P{probe.id} predicted {predicted}, not run  "
-        ).append(visible(short(probe.text, 90)), "dim")
-    mark = ("✓", "green") if outcome.agreed else ("✗", "red")
-    measured = "fires" if outcome.fired else "silent"
-    return Text.assemble(
-        mark,
-        f" P{probe.id} predicted {predicted:<6} measured {measured:<6} ",
-        (f"{outcome.maximum:8.2f}  ", "cyan"),
-        (f"{visible(probe.purpose)}: ", "dim"),
-        *_shaded(outcome.tokens, outcome.activations, story),
-    )
-
-
-def _item(item: Item) -> Text:
-    if item.passed is None:
-        return Text.assemble(
-            ("? ", "yellow"), visible(f"{item.scorer}: {item.text} ({item.error})")
-        )
-    mark = ("✓ ", "green") if item.passed else ("✗ ", "red")
-    value = (f"{item.maximum or 0.0:8.2f}  ", "cyan")
-    return Text.assemble(mark, value, (f"{item.scorer}: ", "dim"), visible(short(item.text, 110)))
-
-
-# -------------------------------------------------------------------- progress
 
 
 class ProgressBar:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from ..agents.records import Hypothesis, Outcome, Probe, Verdict
+from ..agents.records import Hypothesis, Outcome, Probe, Record, Verdict
 from ..sae.errors import FeatureError
 from .journal import Event, Run
 from .results import Result, result_of
@@ -48,12 +48,11 @@ FACTS = TypeAdapter(Facts)
 EXEMPLARS = TypeAdapter(dict[str, list[Shown]])
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A probe, and what it measured (None where the attempt was broken off before)."""
+class Trial(Record):
+    """A probe, and what it measured (None where that was not done, or broken off before)."""
 
     probe: Probe
-    outcome: Outcome | None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,10 @@ def transcript_of(run: Run, feature: int) -> Transcript:
             facts=dict(FACTS.validate_python(facts)) if facts else None,
             exemplars=EXEMPLARS.validate_python(exemplars or {}),
             hypotheses=tuple(_read(events, "hypothesis", Hypothesis)),
-            trials=tuple(Trial(p, outcomes.get(p.id)) for p in _read(events, "probe", Probe)),
+            trials=tuple(
+                Trial(probe=one, outcome=outcomes.get(one.id))
+                for one in _read(events, "probe", Probe)
+            ),
             verdicts=verdicts,
             notes=tuple(event.payload for event in events if event.kind == "note"),
             items=tuple(Item.model_validate(item) for item in items),

@@ -185,6 +185,13 @@ class LatentReader:
     def _run_batch(
         self, rows: Sequence[Sequence[int]], starts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # An SAE that scales activations keeps the scale of those it read last.
+        with self.subject.turn:
+            return self._read_batch(rows, starts)
+
+    def _read_batch(
+        self, rows: Sequence[Sequence[int]], starts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         skip = int(self.prepend_bos)
         found = self.at_hook(self.padded(rows))
         ends = [skip + len(row) for row in rows]

@@ -11,8 +11,16 @@ SagescopeError
 ├── FeatureError           a feature index that the source does not have
 ├── TextError              a text that cannot be run (empty, too long, not text)
 ├── BudgetExhausted        a hard cap was reached; what was spent is in the message
+├── PriceError             a price that is needed and not known, or a price file that cannot be read
+├── ProviderError          a language-model provider that did not serve a call
+│   ├── KeyRefused         no key, a wrong one, or an account that is out of credit
+│   ├── RequestRefused     a request that will never be served as it is
+│   ├── ProviderBusy       too many requests just now (retried with patience before it is raised)
+│   └── ProviderDown       unreachable, broken off, or never done (retried likewise)
+├── ReplyError             a reply that is no answer: refused, empty, cut or of the wrong form
 ├── RuleError              a rule that does not parse or asks for what no token can satisfy
-└── JournalError           a journal that is damaged, of another version, or in use
+├── JournalError           a journal that is damaged, of another version, or in use
+└── SessionError           what a session cannot do as it stands
 
 Each message says what is wrong and what to do next.
 """
@@ -70,12 +78,69 @@ class BudgetExhausted(SagescopeError):
     """A hard cap was reached."""
 
 
+class PriceError(SagescopeError):
+    """A price that is needed and not known, or a price file that cannot be read."""
+
+
+class ProviderError(SagescopeError):
+    """A language-model provider that did not serve a call.
+
+    status: of HTTP, where it came to that. retry_after: seconds after which the provider asks to be
+    tried again, where it says so. maybe_paid: whether the call may have been paid for all the same.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        maybe_paid: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.maybe_paid = maybe_paid
+
+
+class KeyRefused(ProviderError):
+    """No key, a wrong one, or an account that is out of credit."""
+
+
+class RequestRefused(ProviderError):
+    """A request that will never be served as it is."""
+
+
+class ProviderBusy(ProviderError):
+    """Too many requests just now."""
+
+
+class ProviderDown(ProviderError):
+    """A provider that cannot be reached, broke off, or never came to an end."""
+
+
+class ReplyError(SagescopeError):
+    """A reply of a language model that is no answer.
+
+    reason: "refusal", "empty", "length" (cut at the cap on output tokens) or "form" (not what the
+    schema asks for).
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class RuleError(SagescopeError):
     """A rule that does not parse or asks for what no token can satisfy."""
 
 
 class JournalError(SagescopeError):
     """A journal that is damaged, of another version, or in use."""
+
+
+class SessionError(SagescopeError):
+    """What a session cannot do as it stands."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 6) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .errors import FeatureError
 from .evidence import Evidence
 from .host import ActivationHost
 from .loading import load_sae
+from .model_outputs import ModelOutputs
 from .on_demand import EvidenceOnDemand
 from .source import FeatureId, check_feature
 from .subject import SubjectModel
@@ -109,6 +111,14 @@ class ModelSource:
         run.
         """
         return await self.host.activations(feature, texts)
+
+    @cached_property
+    def outputs(self) -> ModelOutputs:
+        """What its features do to the model's next token. Steering asks for the evidence."""
+        return ModelOutputs(self.reader, self._typical_max)
+
+    def _typical_max(self, feature: int) -> float:
+        return self.evidence.reader("explainer").split("explain").stats(feature).typical_max
 
     def id(self, feature: int) -> FeatureId:
         """The name of one of its features."""

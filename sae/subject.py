@@ -20,6 +20,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,7 +78,8 @@ class SubjectModel:
     """A language model under study, with its tokenizer.
 
     id: the name it goes by in feature ids. model: the Hugging Face module, in eval mode, without
-    gradients. d_model, n_layers: width of the residual stream, number of blocks.
+    gradients. d_model, n_layers: width of the residual stream, number of blocks. turn: held while a
+    pass runs, and by whoever needs several in a row to themselves.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, id: str):
@@ -90,6 +92,8 @@ class SubjectModel:
         self.d_model: int = text_config.hidden_size
         self.n_layers: int = text_config.num_hidden_layers
         self.max_context: int = getattr(text_config, "max_position_embeddings", 0) or 1 << 30
+        # Hooks stand on the module during a pass: two threads would run into each other's.
+        self.turn = threading.RLock()
 
     @classmethod
     def load(cls, spec: str, *, device: str = "auto", dtype: str = "auto") -> SubjectModel:
@@ -181,7 +185,7 @@ class SubjectModel:
             seen.append(found)
             raise _Reached
 
-        with Edit(at, stop).applied(self.model):
+        with self.turn, Edit(at, stop).applied(self.model):
             try:
                 self.model.base_model(input_ids=ids.to(self.device), use_cache=False)
             except _Reached:
@@ -191,7 +195,7 @@ class SubjectModel:
     @torch.inference_mode()
     def logits(self, ids: torch.Tensor, edit: Edit | None = None) -> torch.Tensor:
         """Next-token logits [batch, seq, vocab] of the whole model, optionally with one edit."""
-        with edit.applied(self.model) if edit else contextlib.nullcontext():
+        with self.turn, edit.applied(self.model) if edit else contextlib.nullcontext():
             return self.model(input_ids=ids.to(self.device), use_cache=False).logits
 
 
@@ -352,11 +356,16 @@ def _dequantised(gguf: Path) -> Path:
     with _quiet_transformers(), new_folder(folder) as draft:
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **where)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                gguf.parent, dtype=torch.bfloat16, quantization_config=quantised, **where
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                gguf.parent,
+                dtype=torch.bfloat16,
+                quantization_config=quantised,
+                output_loading_info=True,
+                **where,
             )
         except Exception as error:
             raise SubjectError(f"{gguf} could not be read as GGUF: {first_line(error)}") from error
+        _refuse_missing(found, str(gguf))
         if hasattr(model.config, "quantization_config"):
             delattr(model.config, "quantization_config")
         model.save_pretrained(draft)
@@ -372,8 +381,8 @@ def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     with _quiet_transformers():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation="sdpa"
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
             )
         except Exception as error:
             raise SubjectError(
@@ -381,9 +390,21 @@ def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
                 f"needs the network once; without it, give a whole local folder, a .gguf file or a "
                 f"built-in ({', '.join(BUILTIN)})."
             ) from error
+    _refuse_missing(found, folder)
     if not tokenizer.is_fast:
         raise SubjectError(f"{folder} has no fast tokenizer, which gives the strings of tokens.")
     return model, tokenizer
+
+
+def _refuse_missing(found: Mapping[str, Any], where: str, shown: int = 3) -> None:
+    """transformers fills in random numbers for tensors that a checkpoint lacks; tied ones it has."""
+    missing = sorted(found["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
+        raise SubjectError(
+            f"The checkpoint {where!r} lacks tensors of its model "
+            f"({', '.join(missing[:shown])}{more}): give the whole model."
+        )
 
 
 @contextlib.contextmanager

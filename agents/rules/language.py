@@ -119,10 +119,14 @@ Condition = Annotated[Near | Position, Field(discriminator="type")]
 
 
 class Clause(_Node):
-    """All conditions hold; then the activation is about `level` × the typical maximum."""
+    """All conditions hold; then the activation is about `level` × the typical maximum.
+
+    label: what such tokens have in common, in words; "" where nobody has said.
+    """
 
     conditions: tuple[Condition, ...] = Field(min_length=1)
     level: float = Field(ge=0)
+    label: str = ""
 
 
 class Rule(_Node):

@@ -124,7 +124,7 @@ class RuleMind:
             labels=labels(rule),
             description=describe(rule),
             rule=rule,
-            coverage=_coverage(rule, notebook),
+            coverage=coverage(rule, notebook),
             notes=tuple(_notes(notebook)),
             hypothesis=leader.id,
         )
@@ -144,7 +144,8 @@ async def _off_the_loop(
 
 def _leader(notebook: Notebook) -> Hypothesis | None:
     """The hypothesis with the lowest cost on the corpus and all probes together."""
-    candidates = [h for h in notebook.hypotheses if h.rule and h.rule.clauses]
+    kept = [h for h in notebook.hypotheses if h.id not in notebook.dropped]
+    candidates = [h for h in kept if h.rule and h.rule.clauses]
     if not candidates:
         return None
     sample = Sample(notebook.split, notebook.feature, notebook.measured())
@@ -240,7 +241,7 @@ def _conditions(rule: Rule) -> frozenset[object]:
     return frozenset(clause.conditions for clause in rule.clauses)
 
 
-def _coverage(rule: Rule, notebook: Notebook) -> float:
+def coverage(rule: Rule, notebook: Notebook) -> float:
     """Share of the activation mass on tokens that the rule predicts to fire."""
     sample = Sample(notebook.split, notebook.feature)
     values = notebook.split.activations(notebook.feature)

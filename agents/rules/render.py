@@ -37,6 +37,8 @@ def describe_clause(clause: Clause) -> str:
 
 def label(clause: Clause) -> str:
     """A short name for what a clause responds to."""
+    if clause.label:
+        return clause.label
     current = [c.match for c in clause.conditions if isinstance(c, Near) and c.is_current]
     context = [
         c for c in clause.conditions if isinstance(c, Near) and not c.is_current and not c.negated

@@ -101,6 +101,7 @@ def features(
     if as_json:
         output.print_json(rows)
     else:
-        from ..terminal import console, facts_table
+        from ..tables import facts_table
+        from ..terminal import console
 
         console().print(facts_table(rows))

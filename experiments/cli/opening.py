@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,28 @@ def indices(text: str, source: ModelSource) -> list[int]:
         raise typer.BadParameter(str(error), param_hint="--features") from None
 
 
-def budget(**caps: float | None) -> Budget:
+def budget(mind: str, **caps: float | None) -> Budget:
+    """Caps for each feature: those given, the others as they suit the mind."""
     from ...agents.budget import Budget
+    from ...agents.minds.choice import Mind
 
     given = {name: cap for name, cap in caps.items() if cap is not None}
+    with _typed_wrongly():
+        return replace(Budget.for_mind(Mind(mind).is_language_model), **given)
+
+
+def run_budget(**caps: float | None) -> Budget:
+    """Caps for a whole run."""
+    from ...agents.budget import Budget
+
+    with _typed_wrongly():
+        return Budget.of_run(**caps)  # pyright: ignore[reportArgumentType]
+
+
+@contextlib.contextmanager
+def _typed_wrongly() -> Iterator[None]:
     try:
-        return Budget(**given)  # pyright: ignore[reportArgumentType]
+        yield
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -55,6 +72,19 @@ def open_journal(path: Path | None, create: bool = False) -> Journal:
     from ..journal import Journal, default_path
 
     return Journal.open(path or default_path(), create)
+
+
+def done_in(run: str, journal: Path | None) -> set[int]:
+    """The features that a run has explained already, if it was ever begun."""
+    from ...sae.errors import UnknownName
+    from ..journal import default_path
+    from ..results import results_of
+
+    if not (journal or default_path()).exists():
+        return set()
+    with contextlib.suppress(UnknownName), open_run(journal, run) as begun:
+        return {result.index for result in results_of(begun)}
+    return set()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +38,15 @@ JournalPath = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides everything that is drawn.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
-Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Features at once.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        min=1,
+        help="Features at once.",
+        show_default="8, with a language model 64",
+    ),
+]
 ReportPath = Annotated[Path, typer.Option("--output", "-o", help="Where the report goes.")]
 
 
@@ -58,3 +66,58 @@ Features = Annotated[
     str,
     typer.Option("--features", "-f", callback=features_option, help="Indices, as in 0-99,120."),
 ]
+
+
+# -------------------------------------------------------------------- explaining
+
+# Those of `sagescope.agents.explainers`, which takes long to import, too.
+EXPLAINERS = (
+    "sage",
+    "sage:no-probes",
+    "sage:random-probes",
+    "sage:one-hypothesis",
+    "sage:no-refinement",
+    "sage:no-negatives",
+    "sage:model-verdicts",
+)
+Explainer = Annotated[
+    str,
+    typer.Option("--explainer", help=f"How explanations are made: {', '.join(EXPLAINERS)}."),
+]
+MindName = Annotated[
+    str,
+    typer.Option(
+        "--mind",
+        help="What thinks: rules, openai:MODEL, anthropic:MODEL or http://HOST:PORT/v1#MODEL.",
+    ),
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        exists=True,
+        file_okay=False,
+        help="A folder of edited prompts, which go before Sagescope's own.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what calls, tokens and dollars it would take.")
+]
+
+
+def _cap(option: str, kind: type, what: str, default: str | bool = False) -> Any:
+    return Annotated[kind | None, typer.Option(option, min=0, help=what, show_default=default)]
+
+
+MaxProbes = _cap("--max-probes", int, "Texts run, for each feature.", "160")
+MaxRounds = _cap(
+    "--max-rounds", int, "Turns of the loop, for each feature.", "4, with a language model 3"
+)
+MaxCalls = _cap("--max-calls", int, "Calls of a language model, for each feature.", "8")
+MaxTokens = _cap("--max-tokens", int, "Its tokens, for each feature.", "40000")
+MaxCost = _cap("--max-cost", float, "US dollars, for each feature.")
+MaxSeconds = _cap("--max-seconds", float, "Seconds, for each feature.")
+RunMaxCalls = _cap("--run-max-calls", int, "Calls, for the whole run.")
+RunMaxTokens = _cap("--run-max-tokens", int, "Tokens, for the whole run.")
+RunMaxCost = _cap("--run-max-cost", float, "US dollars, for the whole run.")
+RunMaxSeconds = _cap("--run-max-seconds", float, "Seconds, for all features, from now on.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from ...agents.budget import Budget
+    from ...sae.source import FeatureSource
     from ..results import Result
 
 
@@ -18,8 +20,9 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
-    from ..summary import verdict_line
-    from ..terminal import console, results_page
+    from ..summary import cost_line, verdict_line
+    from ..tables import results_page
+    from ..terminal import console
 
     out = console()
     if not found:
@@ -27,9 +30,39 @@ def print_results(found: list[Result], as_json: bool) -> None:
         return
     out.print(results_page(found, out.width))
     out.print(verdict_line(found))
+    if paid := cost_line(found):
+        out.print(paid)
 
 
 def print_json(rows: Iterable[Any]) -> None:
     """One JSON object a line."""
     for row in rows:
         typer.echo(json.dumps(row))
+
+
+def print_estimate(
+    source: FeatureSource,
+    features: list[int],
+    how: dict[str, Any],
+    run_budget: Budget,
+    as_json: bool,
+) -> None:
+    """What explaining will take, feature by feature and in all. how: see `estimate`."""
+    from ..estimate import estimate, together
+    from ..jobs import run_to_end
+
+    found = run_to_end(estimate(source, features, **how))
+    whole = together(found, run_budget)
+    if as_json:
+        print_json(one.as_json() for one in [*found, whole])
+        return
+    from ..tables import estimate_table
+    from ..terminal import console
+
+    out = console()
+    out.print(estimate_table(found, whole))
+    out.print(
+        "Nothing was sent. First prompts are counted as they are, what follows is reckoned from "
+        "typical sizes; the most is what the caps allow."
+        + ("" if whole.dollars is not None else " No price is known for this model.")
+    )

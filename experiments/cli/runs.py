@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,33 +21,28 @@ def explain(
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
     tokens: options.Tokens = options.TOKENS,
-    explainer: Annotated[str, typer.Option("--explainer", help="How explanations are made.")] = (
-        "sage"
-    ),
-    mind: Annotated[str, typer.Option("--mind", help="What thinks inside the loop.")] = "rules",
+    explainer: options.Explainer = "sage",
+    mind: options.MindName = "rules",
+    prompts: options.Prompts = None,
     seed: options.Seed = 0,
-    max_probes: Annotated[
-        int | None, typer.Option("--max-probes", min=0, help="Texts run, for each feature.")
-    ] = None,
-    max_rounds: Annotated[
-        int | None, typer.Option("--max-rounds", min=0, help="Turns of the loop, for each feature.")
-    ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option("--max-calls", min=0, help="Calls of a language model.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=0, help="Tokens of a language model.")
-    ] = None,
-    max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", min=0, help="Seconds for each feature.")
-    ] = None,
-    concurrency: options.Concurrency = 8,
+    max_probes: options.MaxProbes = None,
+    max_rounds: options.MaxRounds = None,
+    max_calls: options.MaxCalls = None,
+    max_tokens: options.MaxTokens = None,
+    max_cost: options.MaxCost = None,
+    max_seconds: options.MaxSeconds = None,
+    run_max_calls: options.RunMaxCalls = None,
+    run_max_tokens: options.RunMaxTokens = None,
+    run_max_cost: options.RunMaxCost = None,
+    run_max_seconds: options.RunMaxSeconds = None,
+    concurrency: options.Concurrency = None,
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the explanations and controls.")
     ] = True,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try features again that failed before.")
     ] = False,
+    dry_run: options.DryRun = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     journal: options.JournalPath = None,
@@ -57,13 +52,31 @@ def explain(
     from ..jobs import explain as explain_features
     from ..terminal import ProgressBar
 
-    budget = opening.budget(
-        probes=max_probes,
-        rounds=max_rounds,
-        calls=max_calls,
-        tokens=max_tokens,
-        seconds=max_seconds,
+    how: dict[str, Any] = {
+        "explainer": explainer,
+        "mind": mind,
+        "budget": opening.budget(
+            mind,
+            probes=max_probes,
+            rounds=max_rounds,
+            calls=max_calls,
+            tokens=max_tokens,
+            cost=max_cost,
+            seconds=max_seconds,
+        ),
+        "prompts": prompts,
+        "seed": seed,
+    }
+    run_budget = opening.run_budget(
+        calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
+    if dry_run:
+        with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+            indices = opening.indices(features, source)
+            done = opening.done_in(run, journal)
+            left = [feature for feature in indices if feature not in done]
+            output.print_estimate(source, left, how, run_budget, as_json)
+        return
     with (
         opening.open_journal(journal, create=True) as file,
         opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
@@ -73,18 +86,22 @@ def explain(
             results = explain_features(
                 source,
                 indices,
-                explainer=explainer,
-                mind=mind,
-                budget=budget,
-                seed=seed,
+                **how,
                 run=run,
                 journal=file,
                 score=score,
                 concurrency=concurrency,
                 retry_failed=retry_failed,
+                run_budget=run_budget,
                 watch=bar,
             )
     output.print_results(results, as_json)
+    if len(results) < len(indices):
+        typer.echo(
+            f"sagescope: {len(indices) - len(results)} of {len(indices)} features were not begun, "
+            f"because the run's budget is spent; the same command with a larger one goes on.",
+            err=True,
+        )
     failed = [result for result in results if result.status == "failed"]
     if failed:
         typer.echo(
@@ -112,7 +129,8 @@ def runs(journal: options.JournalPath = None, as_json: options.Json = False) -> 
     if as_json:
         output.print_json(rows)
     else:
-        from ..terminal import console, runs_table
+        from ..tables import runs_table
+        from ..terminal import console
 
         console().print(runs_table(rows))
 
@@ -149,7 +167,8 @@ def show(
     if as_json:
         output.print_json([story.as_json()])
     else:
-        from ..terminal import console, transcript_page
+        from ..story import transcript_page
+        from ..terminal import console
 
         console().print(transcript_page(story))
 
@@ -174,7 +193,7 @@ def demo(
     seed: options.Seed = 0,
     run: Annotated[str, typer.Option("--run", help="The run's name.")] = "demo",
     page: options.ReportPath = Path("report.html"),
-    concurrency: options.Concurrency = 8,
+    concurrency: options.Concurrency = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:

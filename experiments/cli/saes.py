@@ -97,6 +97,7 @@ def evaluate(
     if as_json:
         output.print_json([row])
     else:
-        from ..terminal import console, evaluation_table
+        from ..tables import evaluation_table
+        from ..terminal import console
 
         console().print(evaluation_table(row))

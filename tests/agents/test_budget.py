@@ -1,8 +1,16 @@
-"""Budgets: what may be a cap."""
+"""Budgets: caps that hold, whatever comes back and whoever asks at once."""
+
+import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sagescope.agents.budget import Budget, Spending
+from sagescope.agents.budget import Budget, Charge, Spending
+from sagescope.agents.llm.client import Message, Request, open_client
+from sagescope.agents.llm.retry import Patience
+from sagescope.experiments.loopback import Cut, Failure, LoopbackProvider, Text
+from sagescope.sae.errors import BudgetExhausted, PriceError, ProviderError
 
 
 @pytest.mark.parametrize("cap", [-1, -0.5, float("nan"), float("inf"), -float("inf")])
@@ -15,3 +23,174 @@ def test_a_cap_is_a_number_from_0_on(name, cap):
 def test_none_is_no_cap():
     assert Spending(Budget(probes=None)).left("probes") == float("inf")
     assert Spending(Budget(probes=0)).left("probes") == 0
+
+
+def test_caps_are_checked_before_and_counted_after():
+    spending = Spending(Budget(calls=2, tokens=100))
+    spending.reserve(Charge(40)).settle(Charge(70))
+    assert (spending.calls, spending.tokens, spending.left("tokens")) == (1, 70, 30)
+    with pytest.raises(BudgetExhausted, match="100 tokens"):
+        spending.reserve(Charge(31))
+    spending.reserve(Charge(30))
+    with pytest.raises(BudgetExhausted, match="2 calls"):
+        spending.reserve(Charge(0))
+
+
+def test_what_is_released_may_be_spent():
+    spending = Spending(Budget(calls=1))
+    spending.reserve(Charge(10)).release()
+    spending.reserve(Charge(10)).settle(Charge(10))
+    assert spending.left("calls") == 0
+
+
+def test_what_a_feature_spends_its_run_spends():
+    run = Spending(Budget.of_run(calls=3))
+    one, two = Spending(Budget(), run=run), Spending(Budget(calls=9), run=run)
+    for spending in (one, two, two):
+        spending.reserve(Charge(5)).settle(Charge(5))
+    assert (one.calls, two.calls, run.calls, run.tokens) == (1, 2, 3, 15)
+    assert two.left("calls") == 0
+    with pytest.raises(BudgetExhausted, match="3 calls"):
+        two.reserve(Charge(5))
+    two.spend("probes", 4)
+    assert run.probes == 4
+
+
+def test_a_refused_reservation_holds_nothing_back():
+    run = Spending(Budget.of_run(calls=0))
+    feature = Spending(Budget(calls=1), run=run)
+    with pytest.raises(BudgetExhausted):
+        feature.reserve(Charge(5))
+    assert feature.left("tokens") == float("inf")
+    feature.run = None
+    feature.reserve(Charge(5))
+
+
+def test_a_replay_counts_for_the_feature_and_not_for_the_run():
+    run = Spending(Budget.of_run(cost=0.0))
+    feature = Spending(Budget(), run=run)
+    feature.reserve(Charge(5, 1.0), replayed=True).settle(Charge(7, 2.0))
+    assert (feature.calls, feature.tokens, feature.cost, feature.replayed) == (1, 7, 2.0, 1)
+    assert (run.calls, run.cost) == (0, 0)
+
+
+def test_money_without_a_price_is_not_made_up():
+    free = Spending(Budget())
+    free.reserve(Charge(5, None)).settle(Charge(5, None))
+    assert (free.cost, free.unpriced) == (0, 1)
+    with pytest.raises(PriceError):
+        Spending(Budget(cost=100)).reserve(Charge(5, None))
+    with pytest.raises(BudgetExhausted, match=r"\$0.5 is"):
+        Spending(Budget(cost=0.5)).reserve(Charge(5, 0.6))
+
+
+@pytest.mark.parametrize("cap", ["calls", "tokens", "cost", "seconds"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_a_cap_is_a_number_from_zero_on(cap, value):
+    with pytest.raises(ValueError, match=cap):
+        Budget(**{cap: value})
+
+
+# --- Random scripts ------------------------------------------------------------------------------
+
+caps = st.none() | st.integers(0, 60)
+#: What a call is expected to take, what it takes (None: nothing), and after how many others it ends.
+steps = st.tuples(st.integers(0, 20), st.none() | st.integers(0, 40), st.integers(0, 4))
+
+
+@given(
+    scripts=st.lists(st.lists(steps, max_size=12), min_size=1, max_size=4),
+    what=st.sampled_from(["tokens", "cost"]),
+    calls=caps,
+    of_feature=caps,
+    of_run=caps,
+)
+def test_no_cap_is_passed_by_more_than_the_calls_in_flight(
+    scripts, what, calls, of_feature, of_run
+):
+    """Features side by side, each asking one thing after another, as tasks of one event loop."""
+    run = Spending(Budget.of_run(**{what: of_run}))
+    in_flight: dict[int, int] = {}
+    in_flight_when_passed: list[int] = []
+
+    async def explain(number, script):
+        spending = Spending(Budget(calls=calls, **{what: of_feature}), run=run)
+        taken = 0
+        for expected, takes, others in script:
+            try:
+                held = spending.reserve(Charge(expected, float(expected)))
+            except BudgetExhausted:
+                break
+            taken = in_flight[number] = takes or 0
+            for _ in range(others):
+                await asyncio.sleep(0)
+            if takes is None:
+                held.release()
+            else:
+                held.settle(Charge(takes, float(takes)))
+            if of_run is not None and getattr(run, what) > of_run:
+                in_flight_when_passed.append(sum(in_flight.values()))
+            del in_flight[number]
+        assert calls is None or spending.calls <= calls
+        assert of_feature is None or getattr(spending, what) <= of_feature + taken
+        return spending
+
+    async def everything():
+        return await asyncio.gather(*(explain(n, script) for n, script in enumerate(scripts)))
+
+    spendings = asyncio.run(everything())
+    allowance = in_flight_when_passed[0] if in_flight_when_passed else 0
+    assert of_run is None or getattr(run, what) <= of_run + allowance
+    for name in ("calls", "tokens", "cost"):
+        assert getattr(run, name) == sum(getattr(one, name) for one in spendings)
+    assert of_run is None or run.left(what) == max(0, of_run - getattr(run, what))
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with LoopbackProvider(lambda call: "") as server:
+        yield server
+
+
+words = st.integers(0, 3000).map(lambda count: Text("word " * count))
+faults = st.sampled_from([Failure(500), Failure(429, retry_after="0"), Failure(400), Cut()])
+
+
+@settings(max_examples=40)
+@given(
+    answers=st.lists(words | faults, min_size=1, max_size=8),
+    side_by_side=st.integers(1, 6),
+    tokens=st.integers(0, 12_000),
+    calls=st.none() | st.integers(0, 10),
+)
+def test_the_same_with_a_real_client(provider, answers, side_by_side, tokens, calls):
+    """Through the wire, with retries: the provider's own count is held against the caps."""
+    provider.reset(lambda call: answers[call.number % len(answers)])
+    run = Spending(Budget.of_run(tokens=tokens, calls=calls))
+    patience = Patience(attempts=3, first=0.0, longest=0.0)
+    took = []
+
+    async def explain(number):
+        client, spending = (
+            open_client(f"{provider.url}/v1#m", patience),
+            Spending(Budget(), run=run),
+        )
+        for step in range(4):
+            text = f"question {number}.{step}"
+            request = Request(messages=(Message(role="user", text=text),))
+            try:
+                took.append((await client.complete(request, spending)).usage.tokens)
+            except BudgetExhausted:
+                return
+            except ProviderError as error:
+                expected = client.charge(request.expected_usage()).tokens
+                took.extend([expected] * 2 * error.maybe_paid)
+
+    async def everything():
+        await asyncio.gather(*(explain(number) for number in range(side_by_side)))
+
+    asyncio.run(everything())
+    assert calls is None or run.calls <= calls
+    assert sum(provider.paid.values()) <= run.calls
+    in_flight = sum(sorted([*took, *[1100] * side_by_side])[-side_by_side:])
+    assert run.tokens <= tokens + in_flight

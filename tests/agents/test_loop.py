@@ -2,9 +2,10 @@ import asyncio
 
 import pytest
 
-from sagescope.agents.budget import Budget
-from sagescope.agents.explainers import EXPLAINERS
-from sagescope.agents.loop import ProbeDesign, Proposal, run_loop
+from sagescope.agents.budget import Budget, Spending
+from sagescope.agents.explainers import EXPLAINERS, Task
+from sagescope.agents.loop import Investigation, ProbeDesign, Proposal, run_loop
+from sagescope.agents.minds.choice import Mind
 from sagescope.agents.records import Explanation
 from sagescope.agents.rules.mind import RuleMind
 from sagescope.sae.errors import BudgetExhausted, UnknownName
@@ -43,12 +44,14 @@ def run(mind, *, budget=Budget(), feature=on_words("boat")):  # noqa: B008
     events = []
     conclusion = asyncio.run(
         run_loop(
-            source_of(feature),
-            0,
-            mind,
-            budget=budget,
-            seed=0,
-            record=lambda kind, payload: events.append((kind, payload)),
+            Investigation(
+                source_of(feature),
+                0,
+                mind,
+                spending=Spending(budget),
+                seed=0,
+                record=lambda kind, payload: events.append((kind, payload)),
+            )
         )
     )
     return conclusion, [kind for kind, _ in events]
@@ -181,11 +184,13 @@ def test_an_unknown_mind_shows_the_known_ones():
     with pytest.raises(UnknownName, match="rules"):
         asyncio.run(
             EXPLAINERS["sage"].explain(
-                source_of(on_words("boat")),
-                0,
-                mind="ruels",
-                budget=Budget(),
-                seed=0,
-                record=lambda kind, payload: None,
+                Task(
+                    source_of(on_words("boat")),
+                    0,
+                    Mind("ruels"),
+                    Spending(Budget()),
+                    seed=0,
+                    record=lambda kind, payload: None,
+                )
             )
         )

@@ -116,7 +116,8 @@ def test_options_reach_the_job(opened, monkeypatch):
     run(*typed.split())
     assert opened == [("s", "a", "c", 9, "cpu", "float32")]
     budget = dataclasses.asdict(asked.pop("budget"))
-    assert budget == {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0}
+    caps = {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0, "cost": None}
+    assert budget == caps
     assert Path(asked.pop("journal").path).name == "j.db"
     del asked["watch"]
     assert asked == {

@@ -1,6 +1,7 @@
 """Jobs: nothing is lost, nothing is done twice, one feature's trouble is its own."""
 
 import asyncio
+import dataclasses
 import json
 import random
 import signal
@@ -389,13 +390,13 @@ def test_progress_is_told(source):
 
 
 def test_probes_and_outcomes_that_an_explainer_only_returned_are_written(source, monkeypatch):
-    from sagescope.agents.explainers import EXPLAINERS
+    from sagescope.agents.explainers import EXPLAINERS, Task
 
     real = EXPLAINERS["sage"]
 
     class Silent:
-        async def explain(self, *args: Any, record: Any, **options: Any):
-            return await real.explain(*args, record=lambda kind, payload: None, **options)
+        async def explain(self, task: Task):
+            return await real.explain(dataclasses.replace(task, record=lambda *event: None))
 
     monkeypatch.setitem(EXPLAINERS, "silent", Silent())
     with Journal.open(None) as journal:

@@ -8,14 +8,10 @@ from rich.console import Console, RenderableType
 
 from sagescope.experiments import Journal, explain
 from sagescope.experiments.results import results_of
+from sagescope.experiments.story import transcript_page
 from sagescope.experiments.summary import BANDS, COLUMNS, ROWS, band_name
-from sagescope.experiments.terminal import (
-    WIDE,
-    ProgressBar,
-    results_page,
-    runs_table,
-    transcript_page,
-)
+from sagescope.experiments.tables import WIDE, results_page, runs_table
+from sagescope.experiments.terminal import ProgressBar
 from sagescope.experiments.transcript import transcript_of
 
 

@@ -181,6 +181,38 @@ def test_damaged_folders(damage, llama, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def without(folder, *names):
+    """Take tensors out of a checkpoint."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    kept = {name: t for name, t in load_file(path).items() if name not in names}
+    save_file(kept, path, metadata={"format": "pt"})
+    return folder
+
+
+def test_a_checkpoint_that_lacks_tensors(llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "model")
+    lost = [f"model.layers.1.mlp.{name}_proj.weight" for name in ("down", "gate", "up")]
+    without(folder, *lost, "model.norm.weight")
+    with pytest.raises(SubjectError, match=r"lacks .*\(model\.layers\.1\.mlp\.down_proj") as caught:
+        SubjectModel.load(str(folder))
+    assert "and 1 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_unembedding_is_missed_only_where_it_is_not_tied(tied, llama, subject, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "model")
+    edit_config(folder, tie_word_embeddings=tied)
+    without(folder, "lm_head.weight")
+    if not tied:
+        with pytest.raises(SubjectError, match=r"lm_head\.weight"):
+            SubjectModel.load(str(folder), dtype="float32")
+        return
+    loaded = SubjectModel.load(str(folder), dtype="float32")
+    assert torch.equal(loaded.model.lm_head.weight, subject.model.model.embed_tokens.weight)
+
+
 @pytest.mark.parametrize("device", ["foo", "", "meta", "cuda:99", "cpu:x"])
 def test_devices_that_cannot_be_used(device, llama):
     with pytest.raises(SubjectError, match="cannot be used"):

@@ -1,0 +1,1 @@
+"""Language models: one small interface over OpenAI, Anthropic and any OpenAI-compatible server."""

@@ -1,0 +1,61 @@
+"""Calls that are in a log already: answered from there, for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from ..budget import Charge, Spending
+from .client import Client, Reply, Request, Usage
+
+
+class CallLog(Protocol):
+    """Where calls are kept, by the digest of their exact request."""
+
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """What `put` was given for this digest, or None."""
+        ...
+
+    def put(self, digest: str, call: dict[str, Any]) -> None:
+        """Keep a call (JSON values) for good: when this returns, no crash loses it."""
+        ...
+
+
+class RecordedClient:
+    """A client that asks no question twice.
+
+    A call in the log costs nothing; equal requests at the same time are sent once. Both count in
+    the spending of whoever asks, not in its run's (see Spending).
+    """
+
+    def __init__(self, client: Client, calls: CallLog):
+        self.provider, self.model, self.address = client.provider, client.model, client.address
+        self._client, self._calls = client, calls
+        self._under_way: dict[str, asyncio.Future[None]] = {}
+
+    def charge(self, usage: Usage) -> Charge:
+        """See Client."""
+        return self._client.charge(usage)
+
+    async def complete(self, request: Request, spending: Spending | None = None) -> Reply:
+        """See Client."""
+        digest = request.digest(self.address)
+        while digest in self._under_way:
+            await asyncio.wait([self._under_way[digest]])
+        if call := self._calls.get(digest):
+            return self._replayed(Reply.model_validate(call["reply"]), request, spending)
+        done = self._under_way[digest] = asyncio.get_running_loop().create_future()
+        try:
+            reply = await self._client.complete(request, spending)
+            call = {"address": self.address, "request": request.model_dump(mode="json")}
+            self._calls.put(digest, {**call, "reply": reply.model_dump(mode="json")})
+            return reply
+        finally:
+            del self._under_way[digest]
+            done.set_result(None)
+
+    def _replayed(self, reply: Reply, request: Request, spending: Spending | None) -> Reply:
+        if spending:
+            expected = self.charge(request.expected_usage())
+            spending.reserve(expected, replayed=True).settle(self.charge(reply.usage))
+        return reply.model_copy(update={"replayed": True})

@@ -1,0 +1,324 @@
+"""A language model as the mind: one template a step, one call a step, no dialogue replayed.
+
+Each step is rendered anew from what the notebook holds, so that a prompt carries what matters now and
+nothing else. What the model proposes is checked before it counts: sketches run over the `explain`
+split, levels are measured there, and a revision is taken up only where it is measurably better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ...prompts.render import render
+from ...sae.errors import BudgetExhausted, ReplyError
+from ..loop import ProbeDesign, Proposal
+from ..notebook import Notebook
+from ..records import Explanation, Hypothesis, Verdict
+from ..rules.fitting import cost, refit
+from ..rules.language import Rule
+from ..rules.mind import RuleMind, coverage
+from ..rules.render import labels
+from ..rules.sample import Sample
+from . import exhibits, judge
+from .forms import Claim, Proposals, Revisions, Summary, Trials
+from .judge import Judgement
+from .mistakes import Mistakes
+from .sketch import Form, rule_of
+
+if TYPE_CHECKING:
+    from ..llm.client import Client
+
+F = TypeVar("F", bound=Form)
+
+#: What is kept back for the conclusion, whatever else the budget would allow.
+LAST_CALL_TOKENS = 4_000
+#: Probes asked for in one step, and the longest text taken, in characters.
+PROBES, LONGEST = 20, 1_000
+#: Hypotheses whose mistakes are shown.
+SHOWN = 2
+#: A revision must lower the cost of the hypothesis it replaces at least to this share.
+BETTER = 0.99
+
+
+@dataclass
+class LanguageMind:
+    """Thinks by asking a language model; one object for one feature.
+
+    name: as users type it. client: the model. prompts: a folder of edited templates that go before
+    our own. hypotheses: how many are asked for. negatives: whether near misses and silent windows are
+    shown and probed. verdicts: whether it is shown the measured counts, or the outcomes alone, to make
+    up its own mind. failures: steps that gave nothing, which the conclusion tells.
+    """
+
+    name: str
+    client: Client
+    prompts: Path | None = None
+    hypotheses: int = 4
+    negatives: bool = True
+    verdicts: Literal["measured", "model"] = "measured"
+    failures: list[str] = field(default_factory=list)
+
+    async def propose(self, notebook: Notebook) -> list[Proposal]:
+        """Hypotheses of different kinds, from windows spread over the range of activation.
+
+        Raises ReplyError where the model gives none, twice.
+        """
+        found = await self._ask(
+            "propose",
+            Proposals,
+            notebook,
+            wanted=self.hypotheses,
+            top=exhibits.top(notebook),
+            bands=exhibits.bands(notebook),
+            words=exhibits.words(notebook),
+            near_misses=exhibits.near_misses(notebook) if self.negatives else [],
+        )
+        return [_proposal(claim, notebook) for claim in found.hypotheses[: self.hypotheses]]
+
+    async def design(self, notebook: Notebook) -> Sequence[ProbeDesign]:
+        """Texts that tell the live hypotheses apart; where the model gives none, written by code."""
+        try:
+            found = await self._ask(
+                "design",
+                Trials,
+                notebook,
+                live=self._shown(notebook),
+                wanted=int(min(PROBES, notebook.spending.left("probes"))),
+                negatives=self.negatives,
+                tried=[(probe.text, probe.fires) for probe in notebook.probes[-PROBES:]],
+            )
+        except ReplyError as error:
+            self.failures.append(f"The design step failed: {error}")
+            return await RuleMind().design(notebook)
+        return _designs(found, notebook, self.negatives) or await RuleMind().design(notebook)
+
+    async def refine(self, notebook: Notebook) -> list[Proposal]:
+        """Revisions that are measurably better than what they replace."""
+        standing = self._shown(notebook, refuted=True)
+        try:
+            judgements = await self._judgements(standing[:SHOWN], notebook)
+            found = await self._ask(
+                "refine",
+                Revisions,
+                notebook,
+                live=standing,
+                mistakes={
+                    one.id: Mistakes.of(one.rule, notebook)
+                    for one, _ in standing[:SHOWN]
+                    if one.rule
+                },
+                judgements=judgements,
+                surprises=_surprises(notebook),
+            )
+        except ReplyError as error:
+            self.failures.append(f"The refine step failed: {error}")
+            return []
+        wanted = [(claim, claim.replaces) for claim in found.hypotheses]
+        proposals = [_proposal(claim, notebook, parent) for claim, parent in wanted]
+        return _better(proposals, notebook)
+
+    async def conclude(self, notebook: Notebook) -> Explanation:
+        """The model's words for one of the hypotheses; where it gives none, the rule's own."""
+        candidates = self._shown(notebook, refuted=True, replaced=True)
+        if not candidates:
+            return Explanation(
+                labels=("no explanation",),
+                description="No hypothesis was found.",
+                notes=tuple(self.failures),
+            )
+        leader = candidates[0][0]
+        try:
+            found = await self._ask("conclude", Summary, notebook, last=True, live=candidates)
+            by_id = {one.id: one for one, _ in candidates}
+            leader = by_id.get(found.hypothesis, leader)
+            names, description = found.labels, found.description
+        except (BudgetExhausted, ReplyError) as error:
+            self.failures.append(f"The conclusion is the leading hypothesis as it stood: {error}")
+            names = labels(leader.rule) if leader.rule else (leader.kind,)
+            description = leader.text
+        return Explanation(
+            labels=tuple(names),
+            description=description,
+            rule=leader.rule,
+            coverage=coverage(leader.rule, notebook) if leader.rule else None,
+            notes=(*_counts(leader, notebook), *self.failures),
+            hypothesis=leader.id,
+        )
+
+    # ---------------------------------------------------------------- inside
+
+    async def _ask(
+        self, step: str, form: type[F], notebook: Notebook, *, last: bool = False, **shown: Any
+    ) -> F:
+        from ..llm.client import Message
+        from ..llm.structured import ask
+
+        if not last:
+            _keep_back(notebook)
+        about = {"stats": notebook.stats, "verdicts": self.verdicts, **shown}
+        messages = [
+            Message(role="system", text=render("sage/system.j2", self.prompts), stable=True),
+            Message(role="user", text=render(f"sage/{step}.j2", self.prompts, **about)),
+        ]
+        answer, _ = await ask(self.client, messages, form, spending=notebook.spending)
+        return answer
+
+    async def _judgements(
+        self, standing: Sequence[tuple[Hypothesis, Standing]], notebook: Notebook
+    ) -> dict[int, Judgement]:
+        """How hypotheses in words alone do on a sample of windows: one call for each."""
+        found = {}
+        for one in (hypothesis for hypothesis, _ in standing if hypothesis.rule is None):
+            windows = judge.sample(notebook)
+            grades = await self._ask(
+                "judge", judge.Grades, notebook, hypothesis=one, windows=judge.plain(windows)
+            )
+            found[one.id] = judge.compared(grades, windows, notebook)
+        return found
+
+    def _shown(
+        self, notebook: Notebook, refuted: bool = False, replaced: bool = False
+    ) -> list[tuple[Hypothesis, Standing]]:
+        """Hypotheses with how they stand, the best supported first.
+
+        refuted, replaced: whether those are among them that probes refuted, or others replaced.
+        """
+        sample = Sample(notebook.split, notebook.feature, notebook.measured())
+        found = [(one, Standing.of(one, notebook, sample)) for one in notebook.hypotheses]
+        kept = [
+            (one, standing)
+            for one, standing in found
+            if not standing.verdict.dropped
+            and (replaced or not standing.verdict.replaced)
+            and (refuted or standing.verdict.status != "refuted")
+        ]
+        return sorted(kept, key=lambda pair: pair[1].rank)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a hypothesis stands: what the probes said of it, and how its rule does on the corpus.
+
+    cost: of its rule on corpus and probes (infinite without one). coverage: share of all activation
+    that the rule foresees. outcomes: of each of its probes whether it should fire, whether it did,
+    and the text.
+    """
+
+    verdict: Verdict
+    cost: float
+    coverage: float | None
+    outcomes: tuple[tuple[bool, bool, str], ...]
+
+    @classmethod
+    def of(cls, hypothesis: Hypothesis, notebook: Notebook, sample: Sample) -> Standing:
+        """How it stands now. sample: the corpus with the probes so far."""
+        own = {one.id: one for one in notebook.probes if one.hypothesis == hypothesis.id}
+        outcomes = tuple(
+            (own[one.probe].fires, one.fired, own[one.probe].text)
+            for one in notebook.outcomes
+            if one.probe in own
+        )
+        rule = hypothesis.rule
+        return cls(
+            notebook.verdict(hypothesis),
+            cost(sample, rule) if rule else float("inf"),
+            coverage(rule, notebook) if rule else None,
+            outcomes,
+        )
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """Sorts the best supported first: not refuted, cheapest, most probable."""
+        return self.verdict.status == "refuted", self.cost, -self.verdict.posterior
+
+
+def _proposal(claim: Claim, notebook: Notebook, parent: int | None = None) -> Proposal:
+    rule = rule_of(claim.groups, notebook.stats.typical_max)
+    if rule:
+        rule = _measured(rule, Sample(notebook.split, notebook.feature))
+    known = parent if parent is not None and 0 <= parent < len(notebook.hypotheses) else None
+    return Proposal(claim.kind, claim.statement, rule, known)
+
+
+def _measured(rule: Rule, sample: Sample) -> Rule:
+    """The rule with its levels as measured, the clauses that carry most activation first."""
+    clauses = refit(sample, rule.clauses)
+    mass = [float(sample.target[sample.clause(clause)].sum()) for clause in clauses]
+    order = sorted(range(len(clauses)), key=lambda place: -mass[place])
+    return rule.model_copy(update={"clauses": tuple(clauses[place] for place in order)})
+
+
+def _better(proposals: Sequence[Proposal], notebook: Notebook) -> list[Proposal]:
+    """Those that cost less than what they replace; each hypothesis is replaced once."""
+    sample = Sample(notebook.split, notebook.feature, notebook.measured())
+    taken: dict[int | None, Proposal] = {}
+    for one in proposals:
+        old = None if one.parent is None else notebook.hypotheses[one.parent]
+        if old is None or one.parent in notebook.refined or one.parent in taken:
+            one, old = replace(one, parent=None), None
+        rivals = [old] if old else [h for h in notebook.live() if h.rule]
+        costs = [cost(sample, rival.rule) for rival in rivals if rival.rule]
+        if one.rule is None:
+            better = old is not None and old.rule is None and old.text != one.text
+        else:
+            better = not costs or cost(sample, one.rule) < BETTER * min(costs)
+        if better:
+            taken[one.parent if old else -1 - len(taken)] = one
+    return list(taken.values())
+
+
+def _designs(found: Trials, notebook: Notebook, negatives: bool) -> list[ProbeDesign]:
+    """Probes of live hypotheses on new texts, with pairs numbered anew."""
+    live = {one.id for one in notebook.live()}
+    seen = {probe.text for probe in notebook.probes}
+    place_of: dict[int, int] = {}
+    designs: list[ProbeDesign] = []
+    for number, trial in enumerate(found.probes):
+        text = trial.text[:LONGEST]
+        wanted = trial.hypothesis in live and text.strip() and text not in seen
+        if not wanted or not (negatives or trial.fires) or len(designs) == PROBES:
+            continue
+        seen.add(text)
+        place_of[number] = len(designs)
+        designs.append(
+            ProbeDesign(
+                hypothesis=trial.hypothesis,
+                purpose=trial.role,
+                text=text,
+                fires=trial.fires,
+                token=trial.token or None,
+                pair=None if trial.pair is None else place_of.get(trial.pair),
+            )
+        )
+    return designs
+
+
+def _surprises(notebook: Notebook, most: int = 12) -> list[tuple[int, bool, str]]:
+    """Probes that came out against their prediction: hypothesis, prediction, excerpt; latest first."""
+    unit = notebook.stats.typical_max
+    by_id = {probe.id: probe for probe in notebook.probes}
+    wrong = [outcome for outcome in reversed(notebook.outcomes) if not outcome.agreed][:most]
+    return [
+        (by_id[o.probe].hypothesis, by_id[o.probe].fires, exhibits.of_outcome(o, unit))
+        for o in wrong
+    ]
+
+
+def _counts(leader: Hypothesis, notebook: Notebook) -> list[str]:
+    """The measured counts behind the conclusion."""
+    verdict = notebook.verdict(leader)
+    (fired, should), (silent, should_not) = verdict.fires_as_predicted, verdict.silent_as_predicted
+    return [
+        f"{fired} of {should} texts that should fire did, {silent} of {should_not} near misses "
+        f"stayed silent (posterior {verdict.posterior:.2f})."
+    ]
+
+
+def _keep_back(notebook: Notebook) -> None:
+    """Raise BudgetExhausted where another call would leave nothing for the conclusion."""
+    spending = notebook.spending
+    spending.check("calls", 2)
+    spending.check("tokens", 2 * LAST_CALL_TOKENS)

@@ -1,0 +1,229 @@
+"""Tables for the terminal: what a run found, what its features are, what a job would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .estimate import Estimate
+from .results import Cost, Result
+from .scoring import Score
+from .summary import (
+    BANDS,
+    COLUMNS,
+    ROWS,
+    Means,
+    band_name,
+    count,
+    means,
+    money,
+    two_decimals,
+)
+from .terminal import PIPED_WIDTH, STATUS_STYLES, text
+
+#: From this width on, a score has a column.
+WIDE = PIPED_WIDTH
+MEANS_TITLE = "Means over features, beside their controls (95 % intervals)"
+RECALL_TITLE = "Recall by quantile of the feature's activation"
+
+
+def results_page(results: Sequence[Result], width: int) -> Group:
+    """A run's tables: its features, the means beside their controls, recall by quantile.
+
+    width: of the terminal; a narrow one gets the same numbers below one another.
+    """
+    wide = width >= WIDE
+    tables: list[RenderableType] = [results_table(results) if wide else results_list(results)]
+    if any(result.scores["predictive_pearson"] for result in results):
+        found = means(results)
+        headings = [*COLUMNS.values()]
+        scores = [[score_cell(row.scores[name]) for name in COLUMNS] for row in found]
+        bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
+        table = _means_wide if wide else _means_narrow
+        tables += table(MEANS_TITLE, headings, found, scores)
+        tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
+    return Group(*tables)
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """One row a feature: the explanation, and each score with its interval below it."""
+    table = Table(box=box.SIMPLE_HEAD, show_lines=False, padding=(0, 1))
+    table.add_column("feature", justify="right")
+    table.add_column("stratum")
+    table.add_column("explanation", ratio=1, min_width=24)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    paid = any(result.cost.calls for result in results)
+    if paid:
+        table.add_column("cost", justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            text(result.index),
+            text(result.stratum or "–"),
+            _explanation(result),
+            *(score_cell(result.scores.get(name)) for name in COLUMNS),
+            *([_cost(result.cost)] if paid else []),
+        )
+    return table
+
+
+def results_list(results: Sequence[Result]) -> Table:
+    """The same for a narrow terminal: the scores in words, without their intervals."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("feature", justify="right")
+    table.add_column("explanation and scores", ratio=1)
+    for result in results:
+        cell = _explanation(result).append(f"\n{result.stratum or 'no stratum'}", "dim")
+        for name, heading in COLUMNS.items():
+            score = result.scores.get(name)
+            if score is not None and score.value is not None:
+                cell.append(f"  {heading} ", "dim").append(two_decimals(score.value))
+        table.add_row(text(result.index), cell)
+    return table
+
+
+def _means_wide(
+    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
+) -> list[Table]:
+    """One table: a row for each stratum and control."""
+    table = _titled(title)
+    table.add_column("stratum")
+    table.add_column("of", min_width=18)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row, shown in zip(rows, cells, strict=True):
+        first = row.of == "explanation"
+        table.add_row(
+            f"{row.group} ({row.features})" if first else "",
+            ROWS[row.of],
+            *shown,
+            style="" if first else "dim",
+            end_section=row.of == list(ROWS)[-1],
+        )
+    return [table]
+
+
+def _means_narrow(
+    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
+) -> list[Table]:
+    """A table for each stratum: a row for each score, a column for each control."""
+    tables = []
+    for group in dict.fromkeys(row.group for row in rows):
+        own = [place for place, row in enumerate(rows) if row.group == group]
+        table = _titled(f"{title}: {group} ({rows[own[0]].features})")
+        table.add_column("")
+        for place in own:
+            table.add_column(ROWS[rows[place].of], justify="right")
+        for number, heading in enumerate(headings):
+            table.add_row(heading, *(cells[place][number] for place in own))
+        tables.append(table)
+    return tables
+
+
+def _titled(title: str) -> Table:
+    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+
+
+def _explanation(result: Result) -> Text:
+    if result.status == "failed":
+        return text(f"failed: {result.error}", "red", 100)
+    shown = text("; ".join(result.explanation.labels) or result.explanation.description, "", 100)
+    if result.explanation.verdict:
+        verdict = result.explanation.verdict
+        shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
+    return shown.append(" (out of budget)", "yellow") if result.status != "concluded" else shown
+
+
+def _cost(cost: Cost) -> Text:
+    calls = f"{count(cost.calls)} call{'' if cost.calls == 1 else 's'}"
+    return Text(money(cost.dollars)).append(f"\n{calls}\n{count(cost.tokens)} tokens", "dim")
+
+
+def score_cell(score: Score | None) -> Text:
+    """A score with its interval below it."""
+    if score is None or score.value is None:
+        return Text("–", "dim")
+    shown = Text(two_decimals(score.value))
+    if score.low is not None and score.high is not None:
+        shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
+    return shown
+
+
+def facts_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """Features with how they fire: rows of the evidence's table."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("feature", "stratum", "lookup Pearson", "fired", "density", "mean", "maximum"):
+        table.add_column(heading, justify="left" if heading == "stratum" else "right")
+    for row in rows:
+        table.add_row(
+            str(row["feature"]),
+            row["stratum"],
+            two_decimals(row["lookup_pearson"]),
+            f"{row['fired']:,}",
+            f"{row['density']:.3%}",
+            f"{row['mean']:.3g}",
+            f"{row['maximum']:.3g}",
+        )
+    return table
+
+
+def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """Runs with their settings: rows of `sagescope runs --json`."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("run", "begun (UTC)", "done", "subject", "SAE", "explainer", "mind", "seed"):
+        table.add_column(heading, justify="right" if heading in ("done", "seed") else "left")
+    for row in rows:
+        done = f"{row['done']}/{row['features']}"
+        begun = row["created"][:16].replace("T", " ")
+        settings = (row.get(name, "–") for name in ("subject", "sae", "explainer", "mind", "seed"))
+        table.add_row(*map(text, (row["run"], begun, done, *settings)))
+    return table
+
+
+def evaluation_table(row: dict[str, Any]) -> Table:
+    """What was measured of an SAE: a row of `sagescope evaluate --json`."""
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right")
+    for name, value in (
+        ("variance unexplained", f"{row['unexplained']:.4f}"),
+        ("L0", f"{row['l0']:.1f}"),
+        ("loss (nats a token)", f"{row['loss']:.4f}"),
+        ("loss with the SAE", f"{row['loss_with_sae']:.4f}"),
+        ("loss with zeros", f"{row['loss_without']:.4f}"),
+        ("loss recovered", f"{row['loss_recovered']:.4f}"),
+        ("dead latents", f"{row['dead']:.2%}"),
+        ("tokens (for losses)", f"{row['tokens']:,} ({row['loss_tokens']:,})"),
+    ):
+        table.add_row(name, value)
+    most = max(row["densities"], default=0)
+    for (low, high), latents in zip(pairwise(row["density_edges"]), row["densities"], strict=True):
+        label = f"density {10**low:.1e} to {10**high:.1e}"
+        table.add_row(label, f"{'█' * round(30 * latents / max(1, most)):<30} {latents:>6,}")
+    return table
+
+
+def estimate_table(estimates: Sequence[Estimate], whole: Estimate) -> Table:
+    """What each feature will take, and all together."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("feature", "calls", "tokens", "cost", "most calls", "most tokens", "most cost"):
+        table.add_column(heading, justify="right")
+    for one in [*estimates, whole]:
+        if one is whole:
+            table.add_section()
+        table.add_row(
+            "all" if one.feature is None else str(one.feature),
+            count(one.calls),
+            count(one.tokens),
+            money(one.dollars),
+            count(one.most_calls),
+            count(one.most_tokens),
+            money(one.most_dollars),
+        )
+    return table

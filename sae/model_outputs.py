@@ -1,0 +1,223 @@
+"""What features of an SAE do to their subject model's next token (see `outputs`).
+
+Two ways to ask. `promoted` reads the weights alone: the feature's direction through the final norm
+and the unembedding (Neuronpedia's logit weights; `VocabProj` in Gur-Arieh et al. 2025). It leaves out
+what later blocks make of the direction, so it says most of late layers. `steered` runs the model with
+the direction added where the SAE writes, and compares next-token distributions with the unsteered
+pass (`TokenChange` in the same paper).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import torch
+
+from .direction import Direction, alternating
+from .encoder import LatentReader
+from .errors import FeatureError, SAEError, TextError
+from .outputs import Promoted, Steering, TokenShift, TokenWeight
+from .source import check_feature
+from .subject import Edit
+from .windows import batches
+
+#: Padded tokens in one steered pass: logits of all of them are held at once.
+TOKENS_PER_PASS = 256
+#: How many numbers of the unembedding are held in float32 at once.
+AT_ONCE = 1 << 25
+
+
+class ModelOutputs:
+    """See `outputs.Outputs`. Works in threads; its passes take turns with those of the host.
+
+    reader: the SAE on its subject model. typical_max: a feature's typical maximum activation on the
+    corpus, which steering is measured in.
+    """
+
+    def __init__(self, reader: LatentReader, typical_max: Callable[[int], float]):
+        self.reader, self._typical_max = reader, typical_max
+
+    async def promoted(self, feature: int, n: int = 10) -> Promoted:
+        """See Outputs."""
+        return await asyncio.to_thread(self._promoted, feature, n)
+
+    async def steered(
+        self,
+        feature: int,
+        prompts: Sequence[str],
+        strength: float = 1.0,
+        n: int = 10,
+        seed: int = 0,
+    ) -> Steering:
+        """See Outputs. The direction is added at every token of a prompt but the BOS token.
+
+        Strength 1 is what the SAE itself writes where the feature has its typical maximum. The
+        random direction is isotropic, and has the same norm at each token.
+        """
+        return await asyncio.to_thread(self._steered, feature, list(prompts), strength, n, seed)
+
+    # ---------------------------------------------------------------- from weights
+
+    @torch.inference_mode()
+    def logit_weights(self, feature: int) -> torch.Tensor:
+        """What a unit of the feature's direction adds to each logit directly: float32 [vocabulary].
+
+        W_U (g ⊙ d), less its mean over the vocabulary: d is the decoder direction of norm 1 in the
+        residual stream, without its mean over d_model where the final norm takes that away
+        (LayerNorm); g is that norm's weight, and its division by the norm of the stream is left out.
+        So it is what TransformerLens has with `fold_ln` and `center_unembed`, and it is the same
+        whether or not decoder norms were folded into the encoder. All rows of the unembedding count
+        in the mean. Raises as `promoted` does.
+        """
+        check_feature(feature, self.reader.sae.n_features)
+        subject = self.reader.subject
+        with subject.turn:
+            direction = self._normed(Direction(self.reader, feature).in_residual_stream())
+            unembedding: torch.Tensor = subject.model.get_output_embeddings().weight
+            if unembedding.shape[1] != len(direction):
+                raise SAEError(
+                    f"{subject.id} maps its residual stream to another width before its "
+                    f"unembedding: steer the feature instead."
+                )
+            rows = max(1, AT_ONCE // len(direction))
+            logits = torch.cat([part.float() @ direction for part in unembedding.split(rows)])
+            return logits - logits.mean()
+
+    def _normed(self, direction: torch.Tensor) -> torch.Tensor:
+        """The direction through the linear part of the final norm.
+
+        Families disagree on what its weight means (Gemma adds one to it), so the norm itself is
+        asked: it gives signs that alternate back as its weight, and a constant as nothing if it
+        takes the mean away.
+        """
+        subject = self.reader.subject
+        try:
+            path = subject.bridge.adapter.translate_transformer_lens_path("ln_final")
+        except ValueError as error:
+            raise SAEError(
+                f"{subject.id} has no norm before its unembedding that Sagescope knows: steer the "
+                f"feature instead."
+            ) from error
+        norm = subject.model.get_submodule(path)
+        signs = alternating(len(direction), subject.device).to(subject.dtype)
+        weight = (norm(signs) - norm(-signs)).float() * signs.float() / 2
+        if not (norm(signs.abs()) - norm(-signs.abs())).any():
+            direction = direction - direction.mean()
+        return weight * direction
+
+    @torch.inference_mode()
+    def _promoted(self, feature: int, n: int) -> Promoted:
+        weights = self._of_tokens(self.logit_weights(feature))
+
+        def listed(order: torch.Tensor) -> tuple[TokenWeight, ...]:
+            places = _highest(order, n)
+            return tuple(TokenWeight(self._token(i), i, float(weights[i])) for i in places)
+
+        return Promoted(listed(weights), listed(-weights))
+
+    # ---------------------------------------------------------------- from passes
+
+    @torch.inference_mode()
+    def _steered(
+        self, feature: int, prompts: list[str], strength: float, n: int, seed: int
+    ) -> Steering:
+        check_feature(feature, self.reader.sae.n_features)
+        rows = self._rows(prompts)
+        amount = strength * self._unit(feature)
+        edits = [Direction(self.reader, feature, random).edit(amount) for random in (None, seed)]
+        sums = _Sums()
+        lengths = [self.reader.padded_length(len(row)) for row in rows]
+        for group in batches(lengths, TOKENS_PER_PASS):
+            some = [rows[place] for place in group]
+            with self.reader.subject.turn:
+                sums.add(*(self._log_probabilities(some, edit) for edit in (None, *edits)))
+        return self._summary(sums, strength, n)
+
+    def _unit(self, feature: int) -> float:
+        unit = self._typical_max(feature)
+        if not unit > 0:
+            raise FeatureError(
+                f"Feature {feature} never fires on the corpus, so it has no typical maximum to be "
+                f"steered by: collect more text, or take another feature."
+            )
+        return unit
+
+    def _rows(self, prompts: list[str]) -> list[tuple[int, ...]]:
+        if not prompts:
+            raise TextError("Steering needs a prompt: give at least one.")
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                raise TextError(f"A prompt must be a string, not {type(prompt).__name__}.")
+        rows = [row.ids for row in self.reader.subject.tokenize(prompts)]
+        for prompt, row in zip(prompts, rows, strict=True):
+            if not 0 < len(row) <= self.reader.room:
+                raise TextError(
+                    f"A prompt to steer must have from 1 to {self.reader.room} tokens; "
+                    f"{prompt[:60]!r} has {len(row)}."
+                )
+        return rows
+
+    def _log_probabilities(self, rows: Sequence[Sequence[int]], edit: Edit | None) -> torch.Tensor:
+        """Of the token after each row: float32 [rows, vocabulary]."""
+        ends = [len(row) + self.reader.prepend_bos - 1 for row in rows]
+        logits = self.reader.subject.logits(self.reader.padded(rows), edit)
+        return logits[torch.arange(len(rows)), ends].float().log_softmax(-1)
+
+    def _summary(self, sums: _Sums, strength: float, n: int) -> Steering:
+        shift, control, probability = (
+            self._of_tokens(total / sums.prompts)
+            for total in (sums.shift, sums.control, sums.probability)
+        )
+        if not torch.isfinite(shift).all():
+            raise SAEError(
+                f"Steering by {strength:g} typical maxima gave probabilities that are not finite in "
+                f"{self.reader.subject.dtype}: lower the strength."
+            )
+
+        def listed(order: torch.Tensor) -> tuple[TokenShift, ...]:
+            columns = (shift, control, probability)
+            places = _highest(order, n)
+            return tuple(
+                TokenShift(self._token(i), i, *(float(column[i]) for column in columns))
+                for i in places
+            )
+
+        kl, control_kl = sums.kl / sums.prompts, sums.control_kl / sums.prompts
+        return Steering(strength, sums.prompts, listed(shift), listed(-shift), kl, control_kl)
+
+    # ---------------------------------------------------------------- tokens
+
+    def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
+        """Without the rows that only pad the vocabulary."""
+        return values[: len(self.reader.subject.tokenizer)].cpu()
+
+    def _token(self, id: int) -> str:
+        """The string of a token of the vocabulary; parts of a character read as U+FFFD."""
+        tokenizer = self.reader.subject.tokenizer
+        shown = str(tokenizer.decode([id], clean_up_tokenization_spaces=False))
+        # SentencePiece drops the space before the first token of a text.
+        spaced = str(tokenizer.convert_ids_to_tokens(id)).startswith("▁")
+        return f" {shown}" if spaced and not shown.startswith(" ") else shown
+
+
+class _Sums:
+    """Sums over prompts: [vocabulary] of what tokens do, and of divergences."""
+
+    def __init__(self) -> None:
+        self.prompts, self.kl, self.control_kl = 0, 0.0, 0.0
+        self.shift = self.control = self.probability = torch.zeros(())
+
+    def add(self, plain: torch.Tensor, steered: torch.Tensor, random: torch.Tensor) -> None:
+        """Log-probabilities [rows, vocabulary] of the three passes."""
+        self.prompts += len(plain)
+        self.shift = self.shift + (steered - plain).sum(0)
+        self.control = self.control + (random - plain).sum(0)
+        self.probability = self.probability + steered.exp().sum(0)
+        self.kl += float((steered.exp() * (steered - plain)).sum())
+        self.control_kl += float((random.exp() * (random - plain)).sum())
+
+
+def _highest(values: torch.Tensor, n: int) -> list[int]:
+    """Places of the n highest, equal ones in order."""
+    return torch.sort(values, descending=True, stable=True).indices[: max(0, n)].tolist()

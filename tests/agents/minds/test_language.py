@@ -1,0 +1,191 @@
+"""A language model in the loop, driven by a script over a real socket and the official package."""
+
+import asyncio
+import re
+
+import pytest
+
+from sagescope.agents.budget import Budget, Spending
+from sagescope.agents.explainers import EXPLAINERS, Task
+from sagescope.agents.minds.choice import Mind
+from sagescope.experiments.loopback import Failure, LoopbackProvider, Refusal, Text
+
+from ..sentences import on_words, source_of
+
+BOATS = {
+    "kind": "lexical",
+    "statement": "Fires on boats, not on other vehicles.",
+    "groups": [{"label": "boats", "level": "strong", "words": ["boat"]}],
+}
+WRONG = {
+    "kind": "semantic",
+    "statement": "Fires on cars.",
+    "groups": [{"label": "cars", "level": "strong", "words": ["window"]}],
+}
+
+
+def step(call):
+    """Which step a prompt is of."""
+    return call.body["response_format"]["json_schema"]["name"]
+
+
+def scripted(**answers):
+    """A script with one answer for each form; "*" for the others."""
+
+    def script(call):
+        answer = answers.get(step(call), answers.get("*"))
+        return answer(call) if callable(answer) else answer
+
+    return script
+
+
+GOOD = {
+    "Proposals": {"hypotheses": [WRONG, BOATS]},
+    "Trials": {
+        "probes": [
+            {"hypothesis": 1, "role": "positive", "text": f"We saw boat {i}.", "fires": True}
+            for i in range(4)
+        ]
+        + [
+            {"hypothesis": 1, "role": "near miss", "text": f"We saw car {i}.", "fires": False}
+            for i in range(4)
+        ]
+        + [{"hypothesis": 0, "role": "positive", "text": "A car came.", "fires": True}],
+    },
+    "Revisions": {"hypotheses": []},
+    "Summary": {"hypothesis": 1, "labels": ["boats"], "description": "boats and nothing else"},
+}
+
+
+def explain(script, *, budget=None, explainer="sage", feature=None, record=None):
+    with LoopbackProvider(script) as server:
+        task = Task(
+            source_of(feature or on_words("boat")),
+            0,
+            Mind(f"{server.url}/v1#scripted"),
+            Spending(budget or Budget.for_mind(True)),
+            seed=0,
+            record=record or (lambda kind, payload: None),
+        )
+        return asyncio.run(EXPLAINERS[explainer].explain(task)), server
+
+
+def test_a_whole_explanation():
+    conclusion, server = explain(scripted(**GOOD))
+    assert conclusion.status == "concluded"
+    assert conclusion.explanation.labels == ("boats",)
+    assert conclusion.explanation.verdict == "confirmed"
+    assert conclusion.explanation.coverage == pytest.approx(1.0)
+    assert conclusion.verdicts[1].fires_as_predicted == (4, 4)
+    assert conclusion.verdicts[0].status == "refuted"
+    assert conclusion.spent["calls"] == len(server.calls) == 4
+    assert conclusion.spent["tokens"] < 40_000
+
+
+@pytest.mark.parametrize("mind", ["sage", *(name for name in EXPLAINERS if ":" in name)])
+def test_every_ablation_comes_to_a_conclusion(mind):
+    conclusion, _ = explain(scripted(**GOOD), explainer=mind)
+    assert conclusion.status == "concluded"
+    if mind == "sage:no-probes":
+        assert not conclusion.probes
+    if mind == "sage:no-negatives":
+        assert all(probe.fires for probe in conclusion.probes)
+    if mind == "sage:random-probes":
+        assert {probe.purpose for probe in conclusion.probes} == {"random text"}
+
+
+def test_revisions_count_only_where_they_are_better():
+    """A revision that covers more is taken up, one that covers less is not."""
+    better = {**BOATS, "replaces": 0, "groups": [{"label": "boats", "words": ["boat", "clock"]}]}
+    worse = {**WRONG, "replaces": 0}
+    feature = on_words("boat", "clock")
+    for revision, taken in ((better, True), (worse, False)):
+        answers = {**GOOD, "Proposals": {"hypotheses": [BOATS]}}
+        answers["Revisions"] = lambda call, r=revision: {"hypotheses": [r]}
+        conclusion, _ = explain(scripted(**answers), feature=feature)
+        assert (len(conclusion.hypotheses) == 2) == taken
+        assert conclusion.verdicts[0].replaced == taken
+
+
+def test_it_is_shown_what_its_sketch_misses():
+    asked = []
+
+    def revisions(call):
+        asked.append(call.messages[-1].text)
+        return {"hypotheses": []}
+
+    answers = {**GOOD, "Proposals": {"hypotheses": [BOATS]}, "Revisions": revisions}
+    explain(scripted(**answers), feature=on_words("boat", "clock"))
+    missed = asked[0].split("is not foreseen")[1]
+    assert re.search(r'"clock": \d+\.\d %, (\d+)/\1, strong; "', missed, re.I)
+
+
+@pytest.mark.parametrize(
+    ("form", "says"), [("Trials", "design step"), ("Revisions", "refine step"), ("Summary", None)]
+)
+@pytest.mark.parametrize("answer", [Refusal(), Text(""), Text("not JSON"), {"wrong": 1}])
+def test_a_step_that_fails_is_noted_and_the_rest_goes_on(form, says, answer):
+    conclusion, _ = explain(scripted(**{**GOOD, form: answer}))
+    assert conclusion.status == "concluded"
+    assert conclusion.explanation.rule
+    if form == "Revisions" and answer == {"wrong": 1}:
+        return  # fields that it adds are left aside, and no revision is an answer
+    notes = " ".join(conclusion.explanation.notes)
+    assert (says or "as it stood") in notes
+
+
+def test_what_a_reply_claims_of_activations_changes_no_verdict():
+    claims = {**GOOD["Trials"]}
+    claims["probes"] = [
+        {**one, "activation": 9.9, "verdict": "confirmed", "hypothesis": 0, "fires": True}
+        for one in claims["probes"][:4]
+    ]
+    boats_are_not_cars, _ = explain(scripted(**{**GOOD, "Trials": claims}))
+    assert boats_are_not_cars.verdicts[1].status == "untested"
+    assert boats_are_not_cars.verdicts[0].fires_as_predicted == (4, 4)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_the_last_call_is_kept_for_the_conclusion(calls):
+    conclusion, server = explain(scripted(**GOOD), budget=Budget(calls=calls))
+    assert conclusion.status == "out_of_budget"
+    assert len(server.calls) <= calls
+    if calls > 1:
+        assert conclusion.explanation.labels == ("boats",)
+
+
+def test_no_hypothesis_is_a_failure_of_that_feature():
+    from sagescope.sae.errors import ReplyError
+
+    with pytest.raises(ReplyError, match="refused"):
+        explain(scripted(**{**GOOD, "Proposals": Refusal()}))
+
+
+def test_a_provider_that_is_down_is_said():
+    from sagescope.sae.errors import ProviderError
+
+    with pytest.raises(ProviderError):
+        explain(scripted(**{"*": Failure(401)}))
+
+
+def test_words_without_a_sketch_are_judged_on_a_sample():
+    """The judge sees no activations; where it errs is shown to the next step."""
+    in_words = {"kind": "semantic", "statement": "Things that float.", "groups": []}
+    asked, shown = [], []
+
+    def grades(call):
+        asked.append(call.messages[-1].text)
+        lines = re.findall(r"^(\d+): (.*)$", asked[-1], re.M)
+        return {"grades": [{"window": int(n), "expected": 9 * ("river" in t)} for n, t in lines]}
+
+    def revisions(call):
+        shown.append(call.messages[-1].text)
+        return {"hypotheses": []}
+
+    answers = {"Proposals": {"hypotheses": [in_words]}, "Grades": grades, "Revisions": revisions}
+    conclusion, _ = explain(scripted(**{**GOOD, **answers}))
+    assert conclusion.explanation.rule is None
+    assert "[[" not in asked[0]
+    assert "H0 has no sketch" in shown[0]
+    wrongly = shown[0].split("Graded wrongly")[1]
+    assert re.search(r"^0, \d+: .*\[\[boat\|\d+\]\]", wrongly, re.M)
