@@ -74,7 +74,10 @@ class ModelOutputs:
         subject = self.reader.subject
         with subject.turn:
             direction = self._normed(Direction(self.reader, feature).in_residual_stream())
-            unembedding: torch.Tensor = subject.model.get_output_embeddings().weight
+            head = subject.model.get_output_embeddings()
+            if head is None:
+                raise SAEError(f"{subject.id} has no unembedding, so it promotes no tokens.")
+            unembedding: torch.Tensor = head.weight
             if unembedding.shape[1] != len(direction):
                 raise SAEError(
                     f"{subject.id} maps its residual stream to another width before its "

@@ -356,7 +356,8 @@ def _dequantised(gguf: Path) -> Path:
     with _quiet_transformers(), new_folder(folder) as draft:
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **where)
-            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            load: Any = transformers.AutoModelForCausalLM.from_pretrained
+            model, found = load(
                 gguf.parent,
                 dtype=torch.bfloat16,
                 quantization_config=quantised,
@@ -381,7 +382,8 @@ def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     with _quiet_transformers():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            load: Any = transformers.AutoModelForCausalLM.from_pretrained
+            model, found = load(
                 folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
             )
         except Exception as error:
