@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -74,14 +75,16 @@ class ModelOutputs:
         subject = self.reader.subject
         with subject.turn:
             direction = self._normed(Direction(self.reader, feature).in_residual_stream())
-            unembedding: torch.Tensor = subject.model.get_output_embeddings().weight
-            if unembedding.shape[1] != len(direction):
+            unembedding: Any = subject.model.get_output_embeddings()
+            if unembedding.weight.shape[1] != len(direction):
                 raise SAEError(
                     f"{subject.id} maps its residual stream to another width before its "
                     f"unembedding: steer the feature instead."
                 )
             rows = max(1, AT_ONCE // len(direction))
-            logits = torch.cat([part.float() @ direction for part in unembedding.split(rows)])
+            logits = torch.cat(
+                [part.float() @ direction for part in unembedding.weight.split(rows)]
+            )
             return logits - logits.mean()
 
     def _normed(self, direction: torch.Tensor) -> torch.Tensor:
