@@ -356,8 +356,7 @@ def _dequantised(gguf: Path) -> Path:
     with _quiet_transformers(), new_folder(folder) as draft:
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **where)
-            load: Any = transformers.AutoModelForCausalLM.from_pretrained
-            model, found = load(
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 gguf.parent,
                 dtype=torch.bfloat16,
                 quantization_config=quantised,
@@ -366,6 +365,7 @@ def _dequantised(gguf: Path) -> Path:
             )
         except Exception as error:
             raise SubjectError(f"{gguf} could not be read as GGUF: {first_line(error)}") from error
+        model, found = loaded
         _refuse_missing(found, str(gguf))
         if hasattr(model.config, "quantization_config"):
             delattr(model.config, "quantization_config")
@@ -382,8 +382,7 @@ def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     with _quiet_transformers():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            load: Any = transformers.AutoModelForCausalLM.from_pretrained
-            model, found = load(
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
             )
         except Exception as error:
@@ -392,6 +391,7 @@ def _load_hugging_face(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
                 f"needs the network once; without it, give a whole local folder, a .gguf file or a "
                 f"built-in ({', '.join(BUILTIN)})."
             ) from error
+    model, found = loaded
     _refuse_missing(found, folder)
     if not tokenizer.is_fast:
         raise SubjectError(f"{folder} has no fast tokenizer, which gives the strings of tokens.")

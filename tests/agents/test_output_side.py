@@ -130,7 +130,7 @@ def test_in_a_job_the_source_keeps_its_outputs():
     """A run's source writes down what it measures; what it wraps still has outputs."""
     (result,) = explain(with_outputs(), 0, explainer="output-side", score=True)
     assert result.status == "concluded"
-    assert result.labels[0] == "Boat"
+    assert result.explanation.labels[0] == "Boat"
     (failed,) = explain(source_of(on_words("boat")), 0, explainer="output-side")
     assert failed.status == "failed"
     assert "not what they do" in failed.error

@@ -19,6 +19,7 @@ import tiny
 import typer
 from typer.testing import CliRunner
 
+from sagescope.agents.budget import Budget
 from sagescope.experiments import Journal, cli
 from sagescope.experiments.cli import app
 from sagescope.sae.errors import SAEError
@@ -129,6 +130,8 @@ def test_options_reach_the_job(opened, monkeypatch):
         "score": False,
         "concurrency": 6,
         "retry_failed": True,
+        "prompts": None,
+        "run_budget": Budget.of_run(),
     }
 
 

@@ -6,18 +6,13 @@ import jinja2
 import pytest
 
 import sagescope.prompts
-from sagescope.prompts.render import render
+from sagescope.prompts.render import digest, render
 
-TEMPLATES = sorted(path.name for path in Path(sagescope.prompts.__file__).parent.rglob("*.j2"))
-
-
-def test_a_rule_in_words():
-    clauses = [("strongly", 0.9, "the word “bank”"), ("weakly", 0.123, "tokens of <digits>")]
-    assert render("rule_description.j2", clauses=clauses) == (
-        "Fires strongly (0.90 of its typical maximum) on the word “bank”.\n"
-        "Fires weakly (0.12 of its typical maximum) on tokens of <digits>."
-    )
-    assert render("rule_description.j2", clauses=[]).startswith("No rule found")
+FOLDER = Path(sagescope.prompts.__file__).parent
+#: Parts that others include are rendered with them.
+TEMPLATES = sorted(
+    path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.j2") if "{{" in path.read_text()
+)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -29,3 +24,20 @@ def test_a_missing_variable_is_an_error(name: str):
 def test_an_unknown_template_is_an_error():
     with pytest.raises(jinja2.TemplateNotFound, match="nothing"):
         render("nothing.j2")
+
+
+def test_an_edited_copy_goes_before_ours(tmp_path):
+    (tmp_path / "sage").mkdir()
+    (tmp_path / "sage" / "system.j2").write_text("You are {{ who }}.\n")
+    assert render("sage/system.j2", tmp_path, who="brief") == "You are brief."
+    assert render("sage/system.j2").startswith("You study one feature")
+    with pytest.raises(jinja2.TemplateNotFound):
+        render("sage/nothing.j2", tmp_path)
+
+
+def test_a_digest_tells_edited_copies_apart(tmp_path):
+    (tmp_path / "one.j2").write_text("a")
+    before = digest(tmp_path)
+    assert digest(tmp_path) == before
+    (tmp_path / "one.j2").write_text("b")
+    assert digest(tmp_path) != before

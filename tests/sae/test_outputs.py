@@ -252,14 +252,16 @@ def test_a_source_steers_by_what_the_feature_reaches_on_the_corpus(llama, topk, 
 
 @pytest.mark.slow
 def test_on_the_demo(smollm):
-    """Its features move the next token more than random directions do, and to words one can read."""
+    """Steering brings out words with a common meaning, where random directions do not."""
     from sagescope.sae.loading import load_sae
 
     reader = LatentReader(smollm, load_sae("smollm2-135m-layer19-topk"))
-    outputs = ModelOutputs(reader, lambda _: 10.0)
-    features = range(0, 160, 20)
-    found = [asyncio.run(outputs.steered(f, ["I think that", "The"], 1.0)) for f in features]
-    more = [one.kl > one.control_kl for one in found]
-    assert sum(more) > len(more) / 2
+    outputs = ModelOutputs(reader, lambda _: 20.0)
     listed = asyncio.run(outputs.promoted(0, 10))
     assert len({one.id for one in (*listed.promoted, *listed.suppressed)}) == 20
+    prompts = ["I think that", "She said that it was", "The", "There is a"]
+    for feature, words in {1: {" daughter", " boy"}, 2: {" distrust", " optimism"}}.items():
+        rises = asyncio.run(outputs.steered(feature, prompts, 4.0, n=20)).rises
+        found = {one.token: one for one in rises}
+        assert words <= set(found)
+        assert all(found[word].shift > 2 + found[word].control for word in words)
