@@ -95,9 +95,7 @@ class LookupSource:
 
 def run(source: LookupSource, features: list[int], mind: str, journal: Any, **how: Any) -> Any:
     """Explain, without scores, and check that all went well."""
-    results = explain(
-        source, features, mind=mind, score=False, journal=journal, run="x", **how
-    )
+    results = explain(source, features, mind=mind, score=False, journal=journal, run="x", **how)
     assert {result.status for result in results} <= {"concluded", "out_of_budget"}, results
     return results
 

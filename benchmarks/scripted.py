@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -29,7 +30,7 @@ def answer(prompt: str, step: str) -> dict[str, Any]:
         claims = [_claim(kind, part or words) for kind, part in parts.items()]
         return {"hypotheses": [*claims, _claim("positional", words[:2], after=words[2:6])]}
     if step == "Trials":
-        return {"probes": [_trial(n, list(standing.items())) for n in range(20)]}
+        return {"probes": [_trial(n, list(standing.items()), len(prompt)) for n in range(20)]}
     if step == "Revisions":
         number, words = next(iter(standing.items()))
         missed = prompt.partition("is not foreseen")[2].partition("Foreseen, but")[0]
@@ -40,7 +41,7 @@ def answer(prompt: str, step: str) -> dict[str, Any]:
     return {"hypothesis": number, "labels": words[:2] or ["it"], "description": f"{about} {about}"}
 
 
-def _claim(kind: str, words: list[str], after: list[str] = []) -> dict[str, Any]:
+def _claim(kind: str, words: list[str], after: Sequence[str] = ()) -> dict[str, Any]:
     named = ", ".join(f"“{word}”" for word in words)
     return {
         "kind": kind,
@@ -48,14 +49,14 @@ def _claim(kind: str, words: list[str], after: list[str] = []) -> dict[str, Any]
         f"on the first of them and weaker further down, and stays silent on words that only "
         f"look like them or stand in another sense.",
         "groups": [
-            {"label": "named", "level": level, "words": words[at::2], "after": after}
+            {"label": "named", "level": level, "words": words[at::2], "after": list(after)}
             for at, level in enumerate(("strong", "medium"))
             if words[at::2]
         ],
     }
 
 
-def _trial(place: int, standing: list[tuple[int, list[str]]]) -> dict[str, Any]:
+def _trial(place: int, standing: list[tuple[int, list[str]]], days: int) -> dict[str, Any]:
     number, words = standing[place % len(standing)]
     word = words[place % len(words)] if words else "nothing"
     fires = place % 2 == 0
@@ -63,7 +64,7 @@ def _trial(place: int, standing: list[tuple[int, list[str]]]) -> dict[str, Any]:
     return {
         "hypothesis": number,
         "role": "positive" if fires else "near miss",
-        "text": f"{BEFORE} {shown} {AFTER}, {place} days later.",
+        "text": f"{BEFORE} {shown} {AFTER}, {place + days} days later.",
         "fires": fires,
         "token": word if fires else "",
         "pair": None,

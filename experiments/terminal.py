@@ -198,9 +198,9 @@ def evaluation_table(row: dict[str, Any]) -> Table:
     ):
         table.add_row(name, value)
     most = max(row["densities"], default=0)
-    for (low, high), count in zip(pairwise(row["density_edges"]), row["densities"], strict=True):
+    for (low, high), n in zip(pairwise(row["density_edges"]), row["densities"], strict=True):
         label = f"density {10**low:.1e} to {10**high:.1e}"
-        table.add_row(label, f"{'█' * round(30 * count / max(1, most)):<30} {count:>6,}")
+        table.add_row(label, f"{'█' * round(30 * n / max(1, most)):<30} {n:>6,}")
     return table
 
 

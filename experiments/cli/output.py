@@ -43,7 +43,11 @@ def print_json(rows: Iterable[Any]) -> None:
 
 
 def print_estimate(
-    source: FeatureSource, features: list[int], how: dict[str, Any], run_budget: Budget, as_json: bool
+    source: FeatureSource,
+    features: list[int],
+    how: dict[str, Any],
+    run_budget: Budget,
+    as_json: bool,
 ) -> None:
     """What explaining will take, feature by feature and in all. how: see `estimate`."""
     from ..estimate import estimate, together
