@@ -20,7 +20,7 @@ from .language import Clause, Rule
 from .match import predict
 from .mine import Language, Miner
 from .render import describe, labels
-from .sample import Sample
+from .sample import Sample, matcher_of
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
 
 #: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
