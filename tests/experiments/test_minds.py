@@ -305,7 +305,7 @@ def test_a_dry_run_needs_no_key_and_sends_nothing(typed, tmp_path: Path):
         unpriced = rows(typed(*asked, mind(server), "--json"))[-1]
         assert unpriced["dollars"] is None
         assert unpriced["tokens"] == whole["tokens"]
-        assert "No price is known" in typed(*asked, mind(server)).stdout
+        assert "for this model" in typed(*asked, mind(server)).stdout
         assert server.calls == []
     assert list(tmp_path.iterdir()) == []
     for name in ("openai", "no-such:model", "nonsense"):
