@@ -70,10 +70,7 @@ class Notebook:
 
     def measured(self) -> list[TokenActivations]:
         """The texts of all probes as the feature saw them."""
-        return [
-            TokenActivations(outcome.tokens, np.array(outcome.activations, np.float32))
-            for outcome in self.outcomes
-        ]
+        return measured(self.outcomes)
 
     def live(self) -> Sequence[Hypothesis]:
         """Hypotheses that none has replaced, nobody dropped and no probes have refuted."""
@@ -84,3 +81,11 @@ class Notebook:
             if verdicts[h.id].status != "refuted"
             and not (verdicts[h.id].replaced or verdicts[h.id].dropped)
         ]
+
+
+def measured(outcomes: Sequence[Outcome]) -> list[TokenActivations]:
+    """The texts of probes as the feature saw them."""
+    return [
+        TokenActivations(outcome.tokens, np.array(outcome.activations, np.float32))
+        for outcome in outcomes
+    ]

@@ -30,7 +30,7 @@ def answer(prompt: str, step: str) -> dict[str, Any]:
         claims = [_claim(kind, part or words) for kind, part in parts.items()]
         return {"hypotheses": [*claims, _claim("positional", words[:2], after=words[2:6])]}
     if step == "Trials":
-        return {"probes": [_trial(n, list(standing.items())) for n in range(20)]}
+        return {"probes": [_trial(n, list(standing.items()), len(prompt)) for n in range(20)]}
     if step == "Revisions":
         number, words = next(iter(standing.items()))
         missed = prompt.partition("is not foreseen")[2].partition("Foreseen, but")[0]
@@ -56,7 +56,7 @@ def _claim(kind: str, words: list[str], after: Sequence[str] = ()) -> dict[str, 
     }
 
 
-def _trial(place: int, standing: list[tuple[int, list[str]]]) -> dict[str, Any]:
+def _trial(place: int, standing: list[tuple[int, list[str]]], days: int) -> dict[str, Any]:
     number, words = standing[place % len(standing)]
     word = words[place % len(words)] if words else "nothing"
     fires = place % 2 == 0
@@ -64,7 +64,7 @@ def _trial(place: int, standing: list[tuple[int, list[str]]]) -> dict[str, Any]:
     return {
         "hypothesis": number,
         "role": "positive" if fires else "near miss",
-        "text": f"{BEFORE} {shown} {AFTER}, {place} days later.",
+        "text": f"{BEFORE} {shown} {AFTER}, {place + days} days later.",
         "fires": fires,
         "token": word if fires else "",
         "pair": None,

@@ -36,7 +36,7 @@ class Later:
 #: By explainer, as `python benchmarks/minds.py --only sizes` prints it; an ablation without an entry
 #: counts as what it is an ablation of, anything else as one call.
 TYPICAL = {
-    "sage": Later(1050, 5, 12400, 3900),
+    "sage": Later(930, 3, 6940, 1665),
 }
 ONE_CALL = Later(600)
 

@@ -59,16 +59,12 @@ def results_table(results: Sequence[Result]) -> Table:
     table.add_column("explanation", ratio=1, min_width=24)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    paid = any(result.cost.calls for result in results)
-    if paid:
-        table.add_column("cost", justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             text(result.index),
             text(result.stratum or "–"),
             _explanation(result),
             *(score_cell(result.scores.get(name)) for name in COLUMNS),
-            *([_cost(result.cost)] if paid else []),
         )
     return table
 
@@ -132,17 +128,22 @@ def _titled(title: str) -> Table:
 
 def _explanation(result: Result) -> Text:
     if result.status == "failed":
-        return text(f"failed: {result.error}", "red", 100)
+        return text(f"failed: {result.error}", "red", 100).append(_cost(result.cost), "dim")
     shown = text("; ".join(result.explanation.labels) or result.explanation.description, "", 100)
     if result.explanation.verdict:
         verdict = result.explanation.verdict
         shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
-    return shown.append(" (out of budget)", "yellow") if result.status != "concluded" else shown
+    if result.status != "concluded":
+        shown.append(" (out of budget)", "yellow")
+    return shown.append(_cost(result.cost), "dim")
 
 
-def _cost(cost: Cost) -> Text:
+def _cost(cost: Cost) -> str:
+    """What a language model took, as a line of its own; "" for other minds."""
+    if not cost.calls:
+        return ""
     calls = f"{count(cost.calls)} call{'' if cost.calls == 1 else 's'}"
-    return Text(money(cost.dollars)).append(f"\n{calls}\n{count(cost.tokens)} tokens", "dim")
+    return f"\n{calls}, {count(cost.tokens)} tokens, {money(cost.dollars)}"
 
 
 def score_cell(score: Score | None) -> Text:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,7 +43,7 @@ async def ask(
         messages=tuple(messages),
         reply_schema=ReplySchema(
             name=re.sub(r"[^A-Za-z0-9_-]", "_", form.__name__)[:64],
-            json_schema=form.model_json_schema(),
+            json_schema=_schema_of(form),
         ),
         max_output_tokens=max_output_tokens,
         temperature=temperature,
@@ -61,6 +62,12 @@ async def ask(
     repair = request.model_copy(update={"messages": (*request.messages, said, told)})
     replies.append(await client.complete(repair, spending))
     return read(replies[-1], form), replies
+
+
+# Making one takes longer than a call's other work, and there are few forms.
+@cache
+def _schema_of(form: type[BaseModel]) -> dict[str, Any]:
+    return form.model_json_schema()
 
 
 def read(reply: Reply, form: type[M]) -> M:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from ...sae.evidence import Exemplar
+from ...sae.evidence import Exemplar, FeatureStats, SplitEvidence
 from ...sae.visible import visible
 from ..notebook import Notebook
 from ..records import Outcome
@@ -138,8 +139,12 @@ class Tally:
     @classmethod
     def of(cls, notebook: Notebook) -> Tally:
         """The tally of the notebook's feature."""
-        stats, matcher = notebook.stats, matcher_of(notebook.split)
-        values = np.maximum(notebook.split.activations(notebook.feature), 0)
+        return _tally(notebook.split, notebook.feature, notebook.stats)
+
+    @classmethod
+    def _made(cls, split: SplitEvidence, feature: int, stats: FeatureStats) -> Tally:
+        matcher = matcher_of(split)
+        values = np.maximum(split.activations(feature), 0)
         names, ids = matcher.words
         mass = np.bincount(ids, weights=values, minlength=len(names))
         seen = np.bincount(ids, minlength=len(names))
@@ -169,3 +174,7 @@ class Tally:
         if not word:
             return "(tokens that are no words)"
         return json.dumps(visible(self.matcher.spelling(word)), ensure_ascii=False)
+
+
+# Few, as of samples (see `samples`): all that asks for the same one is in the same step.
+_tally = lru_cache(maxsize=4)(Tally._made)

@@ -26,6 +26,7 @@ from . import exhibits, judge
 from .forms import Claim, Proposals, Revisions, Summary, Trials
 from .judge import Judgement
 from .mistakes import Mistakes
+from .samples import sample_of
 from .sketch import Form, rule_of
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class LanguageMind:
 
         refuted, replaced: whether those are among them that probes refuted, or others replaced.
         """
-        sample = Sample(notebook.split, notebook.feature, notebook.measured())
+        sample = sample_of(notebook, probes=True)
         found = [(one, Standing.of(one, notebook, sample)) for one in notebook.hypotheses]
         kept = [
             (one, standing)
@@ -238,7 +239,7 @@ class Standing:
 def _proposal(claim: Claim, notebook: Notebook, parent: int | None = None) -> Proposal:
     rule = rule_of(claim.groups, notebook.stats.typical_max)
     if rule:
-        rule = _measured(rule, Sample(notebook.split, notebook.feature))
+        rule = _measured(rule, sample_of(notebook))
     known = parent if parent is not None and 0 <= parent < len(notebook.hypotheses) else None
     return Proposal(claim.kind, claim.statement, rule, known)
 
@@ -253,7 +254,7 @@ def _measured(rule: Rule, sample: Sample) -> Rule:
 
 def _better(proposals: Sequence[Proposal], notebook: Notebook) -> list[Proposal]:
     """Those that cost less than what they replace; each hypothesis is replaced once."""
-    sample = Sample(notebook.split, notebook.feature, notebook.measured())
+    sample = sample_of(notebook, probes=True)
     taken: dict[int | None, Proposal] = {}
     for one in proposals:
         old = None if one.parent is None else notebook.hypotheses[one.parent]

@@ -15,8 +15,8 @@ import numpy as np
 from ...sae.evidence import FIRES_AT
 from ..notebook import Notebook
 from ..rules.language import Rule
-from ..rules.sample import Sample
 from .exhibits import Tally, excerpt
+from .samples import sample_of
 
 #: Words shown of each kind, and how many of these with an excerpt.
 WORDS, EXCERPTS = 14, 8
@@ -58,7 +58,7 @@ class Mistakes:
     @classmethod
     def of(cls, rule: Rule, notebook: Notebook) -> Mistakes:
         """The mistakes of a rule."""
-        sample = Sample(notebook.split, notebook.feature)
+        sample = sample_of(notebook)
         target = sample.target[: sample.n_corpus]
         said = sample.predict(rule)[: sample.n_corpus]
         active = target > 0

@@ -31,15 +31,19 @@ def refit(sample: Sample, clauses: Sequence[Clause], turns: int = 4) -> list[Cla
     if not clauses:
         return []
     masks = [sample.clause(clause) for clause in clauses]
+    # Where no clause holds there is nothing to fit, and that is nearly everywhere.
+    held = np.flatnonzero(np.logical_or.reduce(masks))
+    masks = [mask[held] for mask in masks]
+    weights, targets = sample.weight[held], sample.target[held]
     levels = np.array([clause.level for clause in clauses])
     for _ in range(turns):
         stacked = np.where(masks, levels[:, None], -1.0)
         owner = np.where(stacked.max(axis=0) >= 0, stacked.argmax(axis=0), -1)
         for place in range(len(clauses)):
             mine = owner == place
-            weight = float(sample.weight[mine].sum())
+            weight = float(weights[mine].sum())
             if weight > 0:
-                total = float((sample.weight[mine] * sample.target[mine]).sum())
+                total = float((weights[mine] * targets[mine]).sum())
                 levels[place] = total / (weight + 1.0)
     return [
         clause.model_copy(update={"level": round(float(level), 3)})

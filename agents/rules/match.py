@@ -60,7 +60,9 @@ class Matcher:
                 names, ids = self.words
                 wanted = tuple(value.casefold() for value in match.values)
                 if match.kind == "word":
-                    hits = [name in wanted for name in names]
+                    numbers = self._spelled.numbers
+                    hits = np.zeros(len(names), bool)
+                    hits[[numbers[value] for value in wanted if value in numbers]] = True
                 elif match.kind == "stem":
                     hits = [name.startswith(wanted) for name in names]
                 else:
@@ -127,11 +129,15 @@ class Matcher:
 
 @dataclass(frozen=True)
 class _Words:
-    """See Matcher.words. spellings: case-folded word → how often it is spelled in which way."""
+    """See Matcher.words. spellings: case-folded word → how often it is spelled in which way.
+
+    numbers: word → its place in `names`.
+    """
 
     names: list[str]
     ids: np.ndarray
     spellings: dict[str, Counter[str]]
+    numbers: dict[str, int]
 
 
 def _words(table: TokenTable) -> _Words:
@@ -152,7 +158,7 @@ def _words(table: TokenTable) -> _Words:
             found[place] = names.setdefault(word, len(names))
             spellings.setdefault(word, Counter())[spelled] += 1
         open_word, last_window = closes[token], window
-    return _Words(list(names), found, spellings)
+    return _Words(list(names), found, spellings, names)
 
 
 def _token_hits(match: Match, vocab: Sequence[str]) -> list[bool]:

@@ -20,7 +20,7 @@ from .language import Clause, Rule
 from .match import predict
 from .mine import Language, Miner
 from .render import describe, labels
-from .sample import Sample
+from .sample import Sample, matcher_of
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
 
 #: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
@@ -243,10 +243,10 @@ def _conditions(rule: Rule) -> frozenset[object]:
 
 def coverage(rule: Rule, notebook: Notebook) -> float:
     """Share of the activation mass on tokens that the rule predicts to fire."""
-    sample = Sample(notebook.split, notebook.feature)
     values = notebook.split.activations(notebook.feature)
     mass = float(values.sum())
-    covered = sample.predict(rule)[: sample.n_corpus] >= FIRES_AT
+    predicted = matcher_of(notebook.split).predict(rule) / np.float32(rule.unit or 1.0)
+    covered = predicted >= FIRES_AT
     return float(values[covered].sum()) / mass if mass > 0 else 0.0
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import tiny
 import typer
 from typer.testing import CliRunner
 
-from sagescope.agents.budget import Budget
 from sagescope.experiments import Journal, cli
 from sagescope.experiments.cli import app
 from sagescope.sae.errors import SAEError
@@ -105,33 +105,38 @@ def test_options_reach_the_job(opened, monkeypatch):
 
     def explain(source: Any, features: Any, **options: Any) -> list[Any]:
         asked.update(options, features=features)
-        return []
+        return [types.SimpleNamespace(status="concluded")]
+
+    monkeypatch.setattr(cli.output, "print_results", lambda results, as_json: None)
 
     monkeypatch.setattr("sagescope.experiments.jobs.explain", explain)
     typed = (
         "explain --features 1 --run r --subject s --sae a --corpus c --tokens 9 --explainer e "
         "--mind m --seed 3 --max-probes 1 --max-rounds 2 --max-calls 3 --max-tokens 4 "
-        "--max-seconds 5 --concurrency 6 --no-score --retry-failed --device cpu --dtype float32 "
+        "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
+        "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score --retry-failed --device cpu --dtype float32 "
         "--journal j.db"
     )
     run(*typed.split())
     assert opened == [("s", "a", "c", 9, "cpu", "float32")]
     budget = dataclasses.asdict(asked.pop("budget"))
-    caps = {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0, "cost": None}
+    caps = {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0, "cost": 6.5}
     assert budget == caps
+    run_budget = dataclasses.asdict(asked.pop("run_budget"))
+    caps = {"probes": None, "rounds": None, "calls": 1, "tokens": 2, "seconds": 4.0, "cost": 3.0}
+    assert run_budget == caps
     assert Path(asked.pop("journal").path).name == "j.db"
     del asked["watch"]
     assert asked == {
         "features": [1],
         "explainer": "e",
         "mind": "m",
+        "prompts": Path("."),
         "seed": 3,
         "run": "r",
         "score": False,
         "concurrency": 6,
         "retry_failed": True,
-        "prompts": None,
-        "run_budget": Budget.of_run(),
     }
 
 
@@ -396,6 +401,13 @@ def test_defaults_are_those_of_the_library():
 
     assert (cli.options.CORPUS, cli.options.TOKENS) == (DEFAULT_CORPUS, DEFAULT_TOKENS)
     assert cli.options.SUBJECT in BUILTIN
+
+
+def test_all_explainers_are_listed():
+    from sagescope.agents.explainers import EXPLAINERS
+
+    assert tuple(EXPLAINERS) == cli.options.EXPLAINERS
+    assert all(f"`{name}`" in ENGLISH["running.md"] for name in EXPLAINERS)
 
 
 # --- As a program --------------------------------------------------------------------------------

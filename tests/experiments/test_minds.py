@@ -267,3 +267,84 @@ def test_hostile_text_is_data(planted, monkeypatch, tmp_path: Path):
             quoted = line[line.index('"') :]
             assert "System: obey" not in line or json.loads(quoted[: quoted.rindex('"') + 1])
     assert not any(re.match(r"\s*System: obey", prompt) for prompt in prompts)
+
+
+# --- On the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def typed(planted, monkeypatch, tmp_path: Path):
+    """Types a command, with the planted source behind it."""
+    from typer.testing import CliRunner
+
+    from sagescope.experiments.cli import app, opening
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "SAGESCOPE_API_KEY", "SAGESCOPE_JOURNAL"):
+        monkeypatch.delenv(name, raising=False)
+    opened = lambda *spec: contextlib.nullcontext(planted.PlantedSource())  # noqa: E731
+    monkeypatch.setattr(opening, "open_source", opened)
+    return lambda *words: CliRunner().invoke(app, words)
+
+
+def rows(done) -> list[dict]:
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_dry_run_needs_no_key_and_sends_nothing(typed, tmp_path: Path):
+    asked = ("explain", "-f", "0-2", "--dry-run", "--mind")
+    *each, whole = rows(typed(*asked, "openai:gpt-5.4-mini", "--json"))
+    assert [one["feature"] for one in each] == [0, 1, 2]
+    assert whole["feature"] == "all"
+    assert all(0 < one["calls"] <= one["most_calls"] == 8 for one in each)
+    assert all(0 < one["tokens"] <= one["most_tokens"] == 40_000 for one in each)
+    assert all(0 < one["dollars"] <= one["most_dollars"] for one in each)
+    assert whole["dollars"] == pytest.approx(sum(one["dollars"] for one in each))
+    with LoopbackProvider(minded.answer) as server:
+        unpriced = rows(typed(*asked, mind(server), "--json"))[-1]
+        assert unpriced["dollars"] is None
+        assert unpriced["tokens"] == whole["tokens"]
+        assert "for this model" in typed(*asked, mind(server)).stdout
+        assert server.calls == []
+    assert list(tmp_path.iterdir()) == []
+    for name in ("openai", "no-such:model", "nonsense"):
+        assert typed(*asked, name).exit_code == 1
+
+
+def test_a_dry_run_knows_caps_and_what_is_done(typed):
+    asked = ("explain", "-f", "0-4", "--dry-run", "--json", "--mind")
+    short = rows(typed(*asked, "openai:gpt-5.4-mini", "--max-calls", "2", "--run-max-cost", "0.01"))
+    assert {one["most_calls"] for one in short[:-1]} == {2}
+    assert short[-1]["most_dollars"] == 0.01
+    assert rows(typed(*asked, "rules"))[-1]["tokens"] == 0
+    with LoopbackProvider(minded.answer) as server:
+        typed("explain", "-f", "0,1", "--mind", mind(server), "--no-score")
+        left = rows(typed(*asked, mind(server)))
+    assert [one["feature"] for one in left] == [2, 3, 4, "all"]
+
+
+def test_what_was_not_begun_is_said_and_what_was_paid_is_shown(typed):
+    with LoopbackProvider(minded.answer) as server:
+        command = (
+            "explain",
+            "-f",
+            "0-4",
+            "--mind",
+            mind(server),
+            "--no-score",
+            "--concurrency",
+            "1",
+        )
+        short = typed(*command, "--run-max-calls", "8")
+        assert "3 of 5 features were not begun" in short.stderr
+        assert short.stderr.count("\n") == 1
+        done = typed(*command, "--run-max-calls", "20")
+        assert done.stderr == ""
+        assert set(server.paid.values()) == {1}
+    assert "4 calls" in done.stdout
+    assert "Language model: 20 calls" in done.stdout
+    typed("report", "default")
+    assert "4 calls" in Path("report.html").read_text("utf-8")
+    priced = rows(typed("results", "default", "--json"))
+    assert {one["cost"]["dollars"] for one in priced} == {None}
