@@ -110,20 +110,8 @@ def test_installed_packages_come_from_the_wheel(installed: Path, tmp_path: Path)
 
 
 def test_installed_prompts_render(installed: Path, tmp_path: Path):
-    template = min((REPOSITORY / "prompts").rglob("*.j2"), key=lambda path: path.stat().st_size)
-    name = template.relative_to(REPOSITORY / "prompts").as_posix()
-    code = """if True:
-        import sys
-        from pathlib import Path
-        from jinja2 import Environment, meta
-        import sagescope.prompts
-        from sagescope.prompts.render import render
-
-        source = Path(sagescope.prompts.__file__).with_name(sys.argv[1]).read_text("utf-8")
-        variables = meta.find_undeclared_variables(Environment().parse(source))
-        print(render(sys.argv[1], **{name: "" for name in variables}))
-    """
-    assert run(installed / "python", "-c", code, name, cwd=tmp_path).strip()
+    code = "from sagescope.prompts.render import render; print(render('sage/system.j2'))"
+    assert run(installed / "python", "-c", code, cwd=tmp_path).startswith("You study one feature")
 
 
 # --- pyproject.toml and constraints.txt ----------------------------------------------------------
