@@ -58,7 +58,7 @@ def test_errors_come_through_and_closing_twice_is_fine(source, tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_demo_sae(tmp_path: Path):
-    from sagescope.sae.encoder import pretrained_names
+    from sagescope.sae.loading import pretrained_names
     from sagescope.sae.model_source import ModelSource
 
     if not pretrained_names():
