@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .ablations import Ablated, Ablation
+from .baselines.best_of import BestOf
+from .baselines.one_shot import OneShot
+from .baselines.paper import RELEASED, SagePaper
+from .budget import Budget
 from .loop import run_loop
 from .records import Conclusion
 from .task import Explainer, Task
@@ -31,4 +35,31 @@ EXPLAINERS: dict[str, Explainer] = {
     "sage:no-refinement": Sage(Ablation(refinement=False)),
     "sage:no-negatives": Sage(Ablation(negatives=False)),
     "sage:model-verdicts": Sage(Ablation(verdicts="model")),
+    # The matched rival: what `sage` is shown first, answered at once.
+    "one-shot": OneShot(),
+    "one-shot:contrastive": OneShot("contrastive"),
+    # Bills et al. 2023; Neuronpedia's oai_token-act-pair.
+    "one-shot:token-activation": OneShot("token-activation"),
+    # Neuronpedia's np_max-act-logits.
+    "one-shot:max-activation": OneShot("max-activation"),
+    # Delphi: Paulo et al. 2024.
+    "one-shot:quantiles": OneShot("quantiles"),
+    # The matched rival, asked several times.
+    "best-of-4": BestOf(4),
+    "best-of-8": BestOf(8),
+    # SAGE, arXiv 2511.20820: as published, and as its released code runs.
+    "sage-paper": SagePaper(),
+    "sage-paper:released": RELEASED,
 }
+
+#: What explainers need that do not fit into what a language model has by default.
+NEEDS: dict[str, Budget] = {
+    "best-of-8": Budget(rounds=3, calls=16, tokens=100_000),
+    "sage-paper": Budget(rounds=14, calls=60, tokens=200_000),
+    "sage-paper:released": Budget(rounds=None, calls=60, tokens=1_000_000),
+}
+
+
+def usual_budget(explainer: str, is_language_model: bool) -> Budget:
+    """The caps for each feature where nobody has chosen any."""
+    return NEEDS.get(explainer) or Budget.for_mind(is_language_model)

@@ -20,8 +20,8 @@ from ...agents.rules.match import Matcher
 from ...agents.rules.sample import matcher_of
 from ...sae.errors import UnknownName
 from ...sae.evidence import FeatureStats, SplitEvidence
-from ...sae.source import FeatureSource
 from ...sae.mixture import Mixture, draw
+from ...sae.source import FeatureSource
 from .score import Score
 
 
