@@ -46,7 +46,10 @@ class ProbeDesign:
 class Reasoner(Protocol):
     """What thinks inside the loop. Every method may raise BudgetExhausted."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As users type it."""
+        ...
 
     async def propose(self, notebook: Notebook) -> Sequence[Proposal]:
         """Hypotheses from the exemplars, before anything was run."""

@@ -160,7 +160,7 @@ class _Procedure:
 
     async def propose(self) -> None:
         found = await self.ask(
-            "propose", Guesses, wanted=self.settings.hypotheses, **self.exemplars
+            "propose", Guesses, wanted=self.settings.hypotheses, exemplars=self.exemplars
         )
         texts = found.hypotheses[: self.settings.hypotheses]
         added = self.loop.add([Proposal("published procedure", text) for text in texts])
@@ -202,7 +202,7 @@ class _Procedure:
     async def review(self) -> bool:
         """Whether hypotheses were sent back."""
         try:
-            found = await self.ask("review", Review, **self.exemplars)
+            found = await self.ask("review", Review, exemplars=self.exemplars)
         except ReplyError as error:
             self.failures.append(f"The review step failed: {error}")
             return False
@@ -218,7 +218,7 @@ class _Procedure:
             return Explanation(labels=("no explanation",), description="No hypothesis was found.")
         notebook = self.loop.notebook
         try:
-            found = await self.ask("conclude", Synthesis, last=True, **self.exemplars)
+            found = await self.ask("conclude", Synthesis, last=True, exemplars=self.exemplars)
         except (BudgetExhausted, ReplyError) as error:
             self.failures.append(f"The conclusion is what stood before it: {error}")
             kept = [line for line in self.lines if line.word == "confirmed"] or self.lines[:1]
@@ -282,8 +282,8 @@ class _Procedure:
         return exhibits.of_outcome(outcome, self.loop.notebook.stats.typical_max)
 
     @property
-    def exemplars(self) -> dict[str, list[str]]:
-        return {"exemplars": exhibits.top(self.loop.notebook, self.settings.exemplars)}
+    def exemplars(self) -> list[str]:
+        return exhibits.top(self.loop.notebook, self.settings.exemplars)
 
 
 def _design(line: _Line, test: Experiment) -> ProbeDesign:

@@ -135,8 +135,8 @@ def _example(cut: Sequence[tuple[str, float]], highest: float) -> tuple[str, str
 
 def _tokens(promoted: Any, feature: int) -> list[str]:
     """The promoted tokens, best first, from a source that may give each with its weight."""
-    found = promoted(feature, PROMOTED) if callable(promoted) else ()
-    return [one if isinstance(one, str) else one[0] for one in found or ()]
+    found: Any = promoted(feature, PROMOTED) if promoted else []
+    return [one if isinstance(one, str) else one[0] for one in found or []]
 
 
 def _highest(found: Sequence[Exemplar]) -> float:
