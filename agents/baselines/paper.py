@@ -189,6 +189,7 @@ class _Procedure:
             found = await self.step("update", Update, line)
             if found:
                 self.update(line, found)
+        self.loop.judge()
 
     def update(self, line: _Line, found: Update) -> None:
         """Take the model's word; a refined hypothesis is a new one, and goes on."""

@@ -49,7 +49,7 @@ def test_four_hypotheses_one_test_each_and_a_conclusion_that_can_be_scored():
     assert conclusion.explanation.labels == ("boats",)
     assert conclusion.explanation.coverage == pytest.approx(1.0)
     assert "Evidence: a boat fired" in conclusion.explanation.notes
-    assert Counter(told) == {"hypothesis": 4, "probe": 4, "outcome": 4}
+    assert Counter(told) == {"hypothesis": 4, "probe": 4, "outcome": 4, "verdict": 4}
     assert server.calls[0].messages[-1].text.count("[[boat|10]]") >= 10
 
 
