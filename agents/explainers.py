@@ -3,54 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from ..sae.source import FeatureSource
 from .ablations import Ablated, Ablation
-from .budget import Spending
-from .loop import Investigation, Recorder, run_loop
-from .minds.choice import Mind
+from .baselines.best_of import BestOf
+from .baselines.one_shot import OneShot
+from .baselines.paper import RELEASED, SagePaper
+from .budget import Budget
+from .loop import run_loop
 from .output_side import OutputSide
 from .records import Conclusion
-
-
-@dataclass(frozen=True)
-class Task:
-    """One feature to explain, and what may be used for it.
-
-    spending: counts what it takes, and holds the caps. record: is told each hypothesis, probe,
-    outcome and verdict as it happens.
-    """
-
-    source: FeatureSource
-    feature: int
-    mind: Mind
-    spending: Spending
-    seed: int
-    record: Recorder
-
-    def investigation(self, **settings: object) -> Investigation:
-        """The loop, about to begin. settings: of the mind."""
-        return Investigation(
-            self.source,
-            self.feature,
-            self.mind.reasoner(**settings),
-            spending=self.spending,
-            seed=self.seed,
-            record=self.record,
-        )
-
-
-class Explainer(Protocol):
-    """Explains one feature at a time; one object serves many features at once."""
-
-    async def explain(self, task: Task) -> Conclusion:
-        """Explain a feature.
-
-        Raises UnknownName for a mind that does not exist or cannot do this, FeatureError for a
-        feature that the source does not have, and what a language model's provider raises.
-        """
-        ...
+from .task import Explainer, Task
 
 
 @dataclass(frozen=True)
@@ -75,4 +37,31 @@ EXPLAINERS: dict[str, Explainer] = {
     "sage:no-negatives": Sage(Ablation(negatives=False)),
     "sage:model-verdicts": Sage(Ablation(verdicts="model")),
     "output-side": OutputSide(),
+    # The matched rival: what `sage` is shown first, answered at once.
+    "one-shot": OneShot(),
+    "one-shot:contrastive": OneShot("contrastive"),
+    # Bills et al. 2023; Neuronpedia's oai_token-act-pair.
+    "one-shot:token-activation": OneShot("token-activation"),
+    # Neuronpedia's np_max-act-logits.
+    "one-shot:max-activation": OneShot("max-activation"),
+    # Delphi: Paulo et al. 2024.
+    "one-shot:quantiles": OneShot("quantiles"),
+    # The matched rival, asked several times.
+    "best-of-4": BestOf(4),
+    "best-of-8": BestOf(8),
+    # SAGE, arXiv 2511.20820: as published, and as its released code runs.
+    "sage-paper": SagePaper(),
+    "sage-paper:released": RELEASED,
 }
+
+#: What explainers need that do not fit into what a language model has by default.
+NEEDS: dict[str, Budget] = {
+    "best-of-8": Budget(rounds=3, calls=16, tokens=100_000),
+    "sage-paper": Budget(rounds=14, calls=60, tokens=200_000),
+    "sage-paper:released": Budget(rounds=None, calls=60, tokens=1_000_000),
+}
+
+
+def usual_budget(explainer: str, is_language_model: bool) -> Budget:
+    """The caps for each feature where nobody has chosen any."""
+    return NEEDS.get(explainer) or Budget.for_mind(is_language_model)

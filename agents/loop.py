@@ -204,9 +204,13 @@ class Investigation:
 
     async def _refinements(self) -> Sequence[Proposal]:
         better = await self.mind.refine(self.notebook)
+        self.judge()
+        return better
+
+    def judge(self) -> None:
+        """Write down what the outcomes so far say of each hypothesis."""
         for hypothesis in self.notebook.hypotheses:
             self._record("verdict", self.notebook.verdict(hypothesis))
-        return better
 
     async def conclude(self, status: Literal["concluded", "out_of_budget"]) -> Conclusion:
         """The mind's explanation, with all that led to it."""

@@ -22,7 +22,7 @@ from .minds.sketch import Form
 from .records import Conclusion, Explanation
 
 if TYPE_CHECKING:
-    from .explainers import Task
+    from .task import Task
 
 #: Openings that leave the next word open.
 NEUTRAL = (

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..agents.budget import Budget, Spending
-from ..agents.explainers import EXPLAINERS, Task
+from ..agents.explainers import EXPLAINERS, Task, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..prompts.render import digest
@@ -127,7 +127,7 @@ def explain(
         indices,
         explainer,
         mind,
-        budget or Budget.for_mind(thinker.is_language_model),
+        budget or usual_budget(explainer, thinker.is_language_model),
         seed,
         score,
         concurrency,

@@ -53,7 +53,7 @@ class Mind:
         if not self.is_language_model:
             raise UnknownName("language model", self.name, FORMS)
         client = open_client(self.name)
-        return RecordedClient(client, self.calls) if self.calls else client
+        return client if self.calls is None else RecordedClient(client, self.calls)
 
     def reasoner(self, **settings: Any) -> Reasoner:
         """A new thinker for one feature. settings: of LanguageMind; the miner takes none."""

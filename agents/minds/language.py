@@ -17,17 +17,17 @@ from ...sae.errors import BudgetExhausted, ReplyError
 from ..loop import ProbeDesign, Proposal
 from ..notebook import Notebook
 from ..records import Explanation, Hypothesis, Verdict
-from ..rules.fitting import cost, refit
-from ..rules.language import Rule
+from ..rules.fitting import cost
 from ..rules.mind import RuleMind, coverage
 from ..rules.render import labels
 from ..rules.sample import Sample
 from . import exhibits, judge
 from .forms import Claim, Proposals, Revisions, Summary, Trials
 from .judge import Judgement
+from .levels import measured_rule
 from .mistakes import Mistakes
 from .samples import sample_of
-from .sketch import Form, rule_of
+from .sketch import Form
 
 if TYPE_CHECKING:
     from ..llm.client import Client
@@ -158,7 +158,7 @@ class LanguageMind:
         from ..llm.structured import ask
 
         if not last:
-            _keep_back(notebook)
+            keep_back(notebook)
         about = {"stats": notebook.stats, "verdicts": self.verdicts, **shown}
         messages = [
             Message(role="system", text=render("sage/system.j2", self.prompts), stable=True),
@@ -237,19 +237,9 @@ class Standing:
 
 
 def _proposal(claim: Claim, notebook: Notebook, parent: int | None = None) -> Proposal:
-    rule = rule_of(claim.groups, notebook.stats.typical_max)
-    if rule:
-        rule = _measured(rule, sample_of(notebook))
+    rule = measured_rule(claim.groups, notebook)
     known = parent if parent is not None and 0 <= parent < len(notebook.hypotheses) else None
     return Proposal(claim.kind, claim.statement, rule, known)
-
-
-def _measured(rule: Rule, sample: Sample) -> Rule:
-    """The rule with its levels as measured, the clauses that carry most activation first."""
-    clauses = refit(sample, rule.clauses)
-    mass = [float(sample.target[sample.clause(clause)].sum()) for clause in clauses]
-    order = sorted(range(len(clauses)), key=lambda place: -mass[place])
-    return rule.model_copy(update={"clauses": tuple(clauses[place] for place in order)})
 
 
 def _better(proposals: Sequence[Proposal], notebook: Notebook) -> list[Proposal]:
@@ -318,7 +308,7 @@ def _counts(leader: Hypothesis, notebook: Notebook) -> list[str]:
     ]
 
 
-def _keep_back(notebook: Notebook) -> None:
+def keep_back(notebook: Notebook) -> None:
     """Raise BudgetExhausted where another call would leave nothing for the conclusion."""
     spending = notebook.spending
     spending.check("calls", 2)

@@ -20,8 +20,8 @@ from ...agents.rules.match import Matcher
 from ...agents.rules.sample import matcher_of
 from ...sae.errors import UnknownName
 from ...sae.evidence import FeatureStats, SplitEvidence
+from ...sae.mixture import Mixture, draw
 from ...sae.source import FeatureSource
-from .mixture import Mixture, draw
 from .score import Score
 
 
@@ -75,7 +75,7 @@ class Target:
 
     @cached_property
     def mixture(self) -> Mixture:
-        """The contexts that predictions are compared on (see `mixture`)."""
+        """The contexts that predictions are compared on (see `sae.mixture`)."""
         return draw(self.held_out, self.feature, self.seed)
 
     def fires(self, values: np.ndarray | float) -> np.ndarray:

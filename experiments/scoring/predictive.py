@@ -14,7 +14,7 @@ acts at least half as much.
 | recall | found / all, averaged over the feature's quantile bands | all tokens with a > 0 |
 | precision | tokens that fire / tokens | all tokens with p ≥ fires_at |
 
-The mixture is 10 top, 20 spread and 30 random contexts (see `mixture`). Coverage and recall alone
+The mixture is 10 top, 20 spread and 30 random contexts (see `sae.mixture`). Coverage and recall alone
 are at their best for "always fires": read them beside precision. Intervals resample documents.
 
 Pearson pooled over tokens follows Bills et al. 2023 ("Language models can explain neurons in

@@ -1,42 +1,21 @@
 """A language model in the loop, driven by a script over a real socket and the official package."""
 
-import asyncio
 import re
 
 import pytest
 
-from sagescope.agents.budget import Budget, Spending
-from sagescope.agents.explainers import EXPLAINERS, Task
-from sagescope.agents.minds.choice import Mind
-from sagescope.experiments.loopback import Failure, LoopbackProvider, Refusal, Text
+from sagescope.agents.budget import Budget
+from sagescope.agents.explainers import EXPLAINERS
+from sagescope.experiments.loopback import Failure, Refusal, Text
 
-from ..sentences import on_words, source_of
+from ..scripted import BOATS, explain, scripted
+from ..sentences import on_words
 
-BOATS = {
-    "kind": "lexical",
-    "statement": "Fires on boats, not on other vehicles.",
-    "groups": [{"label": "boats", "level": "strong", "words": ["boat"]}],
-}
 WRONG = {
     "kind": "semantic",
     "statement": "Fires on cars.",
     "groups": [{"label": "cars", "level": "strong", "words": ["window"]}],
 }
-
-
-def step(call):
-    """Which step a prompt is of."""
-    return call.body["response_format"]["json_schema"]["name"]
-
-
-def scripted(**answers):
-    """A script with one answer for each form; "*" for the others."""
-
-    def script(call):
-        answer = answers.get(step(call), answers.get("*"))
-        return answer(call) if callable(answer) else answer
-
-    return script
 
 
 GOOD = {
@@ -57,19 +36,6 @@ GOOD = {
 }
 
 
-def explain(script, *, budget=None, explainer="sage", feature=None, record=None):
-    with LoopbackProvider(script) as server:
-        task = Task(
-            source_of(feature or on_words("boat")),
-            0,
-            Mind(f"{server.url}/v1#scripted"),
-            Spending(budget or Budget.for_mind(True)),
-            seed=0,
-            record=record or (lambda kind, payload: None),
-        )
-        return asyncio.run(EXPLAINERS[explainer].explain(task)), server
-
-
 def test_a_whole_explanation():
     conclusion, server = explain(scripted(**GOOD))
     assert conclusion.status == "concluded"
@@ -82,7 +48,9 @@ def test_a_whole_explanation():
     assert conclusion.spent["tokens"] < 40_000
 
 
-@pytest.mark.parametrize("mind", ["sage", *(name for name in EXPLAINERS if ":" in name)])
+@pytest.mark.parametrize(
+    "mind", ["sage", *(name for name in EXPLAINERS if name.startswith("sage:"))]
+)
 def test_every_ablation_comes_to_a_conclusion(mind):
     conclusion, _ = explain(scripted(**GOOD), explainer=mind)
     assert conclusion.status == "concluded"

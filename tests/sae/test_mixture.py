@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagescope.experiments.scoring.mixture import LIMIT, draw, lots
 from sagescope.sae.evidence import SplitEvidence
+from sagescope.sae.mixture import LIMIT, draw, lots
 from sagescope.sae.tokens import TokenTable
 
 

@@ -1,6 +1,6 @@
 """The contexts that predictions are compared on: top, spread over the range, and random.
 
-From the windows of the score split, each at most once and at most 128 tokens of it:
+From the windows of a split (`score` for scorers, `select` for choosing among explanations), each at most once and at most 128 tokens of it:
 
 - 10 top: those with the highest peaks (a window's peak is its highest activation);
 - 20 spread: the other firing windows, ordered by peak and cut into 20 equal bands, one of each;
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...sae.evidence import SplitEvidence
-from ...sae.tokens import TokenTable
+from .evidence import SplitEvidence
+from .tokens import TokenTable
 
 TOP, SPREAD, RANDOM = 10, 20, 30
 #: Tokens taken of one window.
