@@ -105,19 +105,24 @@ DryRun = Annotated[
 ]
 
 
-def _cap(option: str, kind: type, what: str, default: str | bool = False) -> Any:
-    return Annotated[kind | None, typer.Option(option, min=0, help=what, show_default=default)]
+def _cap(option: str, what: str, default: str | bool = False) -> Any:
+    return typer.Option(option, min=0, help=what, show_default=default)
 
 
-MaxProbes = _cap("--max-probes", int, "Texts run, for each feature.", "160")
-MaxRounds = _cap(
-    "--max-rounds", int, "Turns of the loop, for each feature.", "4, with a language model 3"
-)
-MaxCalls = _cap("--max-calls", int, "Calls of a language model, for each feature.", "8")
-MaxTokens = _cap("--max-tokens", int, "Its tokens, for each feature.", "40000")
-MaxCost = _cap("--max-cost", float, "US dollars, for each feature.")
-MaxSeconds = _cap("--max-seconds", float, "Seconds, for each feature.")
-RunMaxCalls = _cap("--run-max-calls", int, "Calls, for the whole run.")
-RunMaxTokens = _cap("--run-max-tokens", int, "Tokens, for the whole run.")
-RunMaxCost = _cap("--run-max-cost", float, "US dollars, for the whole run.")
-RunMaxSeconds = _cap("--run-max-seconds", float, "Seconds, for all features, from now on.")
+MaxProbes = Annotated[int | None, _cap("--max-probes", "Texts run, for each feature.", "160")]
+MaxRounds = Annotated[
+    int | None,
+    _cap("--max-rounds", "Turns of the loop, for each feature.", "4, with a language model 3"),
+]
+MaxCalls = Annotated[
+    int | None, _cap("--max-calls", "Calls of a language model, for each feature.", "8")
+]
+MaxTokens = Annotated[int | None, _cap("--max-tokens", "Its tokens, for each feature.", "40000")]
+MaxCost = Annotated[float | None, _cap("--max-cost", "US dollars, for each feature.")]
+MaxSeconds = Annotated[float | None, _cap("--max-seconds", "Seconds, for each feature.")]
+RunMaxCalls = Annotated[int | None, _cap("--run-max-calls", "Calls, for the whole run.")]
+RunMaxTokens = Annotated[int | None, _cap("--run-max-tokens", "Tokens, for the whole run.")]
+RunMaxCost = Annotated[float | None, _cap("--run-max-cost", "US dollars, for the whole run.")]
+RunMaxSeconds = Annotated[
+    float | None, _cap("--run-max-seconds", "Seconds, for all features, from now on.")
+]
