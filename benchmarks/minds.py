@@ -189,7 +189,7 @@ def _size(source: LookupSource, call: dict[str, Any]) -> tuple[int, int]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--features", type=int, default=DRAWS * A_DRAW)
     options.add_argument("--only", default="speed,cost,memory,sizes")
     options.add_argument("--json", action="store_true")
@@ -200,15 +200,13 @@ def main() -> None:
         return
     parts = asked.only.split(",")
     figures: dict[str, dict[str, float]] = {}
-    if set(parts) - {"memory"}:
-        source = LookupSource()
-        features = source.chosen(asked.features)
+    source = LookupSource()
+    features = source.chosen(asked.features)
     for part in parts:
-        figures[part] = (
-            memory(asked.features)
-            if part == "memory"
-            else {"speed": speed, "cost": cost, "sizes": sizes}[part](source, features)
-        )
+        if part == "memory":
+            figures[part] = memory(asked.features)
+        else:
+            figures[part] = {"speed": speed, "cost": cost, "sizes": sizes}[part](source, features)
         if not asked.json:
             print(part)
             for name, value in figures[part].items():

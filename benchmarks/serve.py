@@ -73,7 +73,7 @@ def served(max_output: int) -> FastAPI:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--port", type=int, default=8017)
     options.add_argument("--max-output", type=int, default=256)
     asked = options.parse_args()
