@@ -38,7 +38,7 @@ class BestOf:
         loop = task.investigation()
         if not loop.notebook.stats.fired:
             return loop.conclusion(SILENT, "concluded")
-        *begin, question = prompt(self.style, loop.notebook, task.mind.prompts)
+        *begin, question = await prompt(self.style, loop.notebook, task.mind.prompts)
         messages = (*begin, question.model_copy(update={"stable": True}))
         answers = await self._answers(client, messages, loop)
         out_of_budget = any(isinstance(one, BudgetExhausted) for one in answers)

@@ -16,7 +16,7 @@ from ..notebook import Notebook
 from ..records import Conclusion, Explanation, Hypothesis
 from ..rules.mind import coverage
 from ..task import Task
-from .styles import STYLES
+from .styles import STYLES, promoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ class OneShot:
         loop = task.investigation()
         if not loop.notebook.stats.fired:
             return loop.conclusion(SILENT, "concluded")
-        messages = prompt(self.style, loop.notebook, task.mind.prompts)
+        messages = await prompt(self.style, loop.notebook, task.mind.prompts)
         try:
             account = await ask_once(client, messages, loop.notebook)
         except BudgetExhausted as error:
@@ -72,11 +72,13 @@ def nothing(*notes: str) -> Explanation:
     )
 
 
-def prompt(style: str, notebook: Notebook, folder: Path | None) -> tuple[Message, ...]:
+async def prompt(style: str, notebook: Notebook, folder: Path | None) -> tuple[Message, ...]:
     """The whole prompt of a style. folder: somebody's edited templates."""
     from ..llm.client import Message
 
     shown = {"stats": notebook.stats, **STYLES[style](notebook)}
+    if style == "max-activation":
+        shown["promoted"] = await promoted(notebook)
     return (
         Message(role="system", text=render("one-shot/system.j2", folder), stable=True),
         Message(role="user", text=render(f"one-shot/{style}.j2", folder, **shown)),

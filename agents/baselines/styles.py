@@ -60,19 +60,26 @@ def token_activation(notebook: Notebook) -> dict[str, Any]:
 
 
 def max_activation(notebook: Notebook) -> dict[str, Any]:
-    """Top tokens, the tokens after them, top texts, and the tokens that the feature promotes.
+    """Top tokens, the tokens after them and top texts, beside which go the promoted tokens.
 
-    Neuronpedia's `np_max-act-logits`. Promoted tokens are left out for sources that know of none.
+    Neuronpedia's `np_max-act-logits`.
     """
     found = notebook.split.top(notebook.feature, TEXTS)
     after = [one.tokens[one.peak + 1] for one in found if one.peak + 1 < len(one.tokens)]
-    promoted = getattr(notebook.source, "promoted", None)
     return {
         "tokens": [_quoted(one.tokens[one.peak].strip()) for one in found],
         "after": [_quoted(token.strip()) for token in after],
-        "promoted": [_quoted(token) for token in _tokens(promoted, notebook.feature)],
         "texts": [_quoted("".join(t for t, _ in _around(one, AROUND, AROUND))) for one in found],
     }
+
+
+async def promoted(notebook: Notebook) -> list[str]:
+    """The tokens that the feature promotes, as JSON strings; none for sources that know of none."""
+    outputs = getattr(notebook.source, "outputs", None)
+    if outputs is None:
+        return []
+    found = await outputs.promoted(notebook.feature, PROMOTED)
+    return [_quoted(one.token) for one in found.promoted]
 
 
 def quantiles(notebook: Notebook) -> dict[str, Any]:
@@ -131,12 +138,6 @@ def _example(cut: Sequence[tuple[str, float]], highest: float) -> tuple[str, str
         if mark
     ]
     return _quoted(text), ", ".join(active)
-
-
-def _tokens(promoted: Any, feature: int) -> list[str]:
-    """The promoted tokens, best first, from a source that may give each with its weight."""
-    found: Any = promoted(feature, PROMOTED) if promoted else []
-    return [one if isinstance(one, str) else one[0] for one in found or []]
 
 
 def _highest(found: Sequence[Exemplar]) -> float:

@@ -100,8 +100,8 @@ def read(reply: Reply, form: type[M]) -> M:
 
 def objects_in(text: str) -> Iterator[str]:
     """The outermost JSON objects of a text, in order, wherever they stand in it."""
-    # Models that think aloud write drafts there.
-    text = text.rpartition("</think>")[2]
+    if text.lstrip().startswith("<think>"):  # drafts stand there
+        text = text.partition("</think>")[2]
     place = text.find("{")
     while place >= 0:
         end = _end_of_object(text, place)

@@ -42,14 +42,14 @@ def indices(text: str, source: ModelSource) -> list[int]:
         raise typer.BadParameter(str(error), param_hint="--features") from None
 
 
-def budget(mind: str, **caps: float | None) -> Budget:
-    """Caps for each feature: those given, the others as they suit the mind."""
-    from ...agents.budget import Budget
+def budget(explainer: str, mind: str, **caps: float | None) -> Budget:
+    """Caps for each feature: those given, the others as they suit explainer and mind."""
+    from ...agents.explainers import usual_budget
     from ...agents.minds.choice import Mind
 
     given = {name: cap for name, cap in caps.items() if cap is not None}
     with _typed_wrongly():
-        return replace(Budget.for_mind(Mind(mind).is_language_model), **given)
+        return replace(usual_budget(explainer, Mind(mind).is_language_model), **given)
 
 
 def run_budget(**caps: float | None) -> Budget:

@@ -56,6 +56,7 @@ def explain(
         "explainer": explainer,
         "mind": mind,
         "budget": opening.budget(
+            explainer,
             mind,
             probes=max_probes,
             rounds=max_rounds,

@@ -11,6 +11,7 @@ from sagescope.agents.explainers import EXPLAINERS, Task
 from sagescope.agents.minds.choice import Mind
 from sagescope.experiments.loopback import Failure, Refusal, Text
 from sagescope.sae.errors import ProviderError, ReplyError, UnknownName
+from sagescope.sae.outputs import Promoted, TokenWeight
 from sagescope.sae.source import FunctionSource
 
 from ..scripted import BOATS, explain, scripted
@@ -74,10 +75,14 @@ def test_max_activation_shows_tokens_those_after_and_texts():
     assert "makes the model say" not in shown
 
 
-@pytest.mark.parametrize("weighed", [False, True])
-def test_max_activation_shows_what_the_source_says_is_promoted(weighed):
+def test_max_activation_shows_what_the_source_says_is_promoted():
+    class Sails:
+        async def promoted(self, feature, n=10):
+            found = tuple(TokenWeight(" sail", 7, 2.5) for _ in range(n))
+            return Promoted(found, found)
+
     source = source_of(on_words("boat"))
-    source.promoted = lambda feature, n: [(" sail", 2.5)] * n if weighed else [" sail"] * n
+    source.outputs = Sails()
     shown = asked("max-activation", source=source)
     assert shown.split("most of all first\n")[1].count('" sail"\n') == 10
 
