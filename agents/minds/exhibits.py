@@ -80,18 +80,35 @@ def bands(notebook: Notebook, each: int = IN_BAND) -> list[tuple[str, list[str]]
     """Excerpts of firing windows, drawn from each band of their peak, the strongest band first.
 
     The bands are equal shares of the typical maximum, not of the windows: most windows hardly fire.
+    What one band lacks of `each` the others fill up, so that the number of windows stays the same.
     """
     split, feature, unit = notebook.split, notebook.feature, notebook.stats.typical_max
     share = split.peaks(feature) / (unit or 1.0)
     draw = np.random.default_rng([notebook.seed, feature])
+    drawn = {
+        name: draw.permutation(np.flatnonzero((share > low) & (share <= high)))
+        for name, (low, high) in BANDS.items()
+    }
     found = []
-    for name, (low, high) in BANDS.items():
-        windows = np.flatnonzero((share > low) & (share <= high))
-        chosen = np.sort(draw.permutation(windows)[:each])
-        lines = [of_exemplar(split.exemplar(feature, int(window)), unit) for window in chosen]
-        if lines:
+    for name, taken in _filled(
+        {name: len(windows) for name, windows in drawn.items()}, each
+    ).items():
+        chosen = np.sort(drawn[name][:taken])
+        if taken:
+            lines = [of_exemplar(split.exemplar(feature, int(w)), unit) for w in chosen]
             found.append((name, lines))
     return found
+
+
+def _filled(there: dict[str, int], each: int) -> dict[str, int]:
+    """How many to take of each kind: `each`, and in turn one more of those that have more."""
+    taken = {name: min(each, count) for name, count in there.items()}
+    places = min(each * len(there), sum(there.values()))
+    while sum(taken.values()) < places:
+        for name, count in there.items():
+            if taken[name] < count and sum(taken.values()) < places:
+                taken[name] += 1
+    return taken
 
 
 def top(notebook: Notebook, n: int = TOP) -> list[str]:

@@ -79,6 +79,16 @@ EXPLAINERS = (
     "sage:no-refinement",
     "sage:no-negatives",
     "sage:model-verdicts",
+    "output-side",
+    "one-shot",
+    "one-shot:contrastive",
+    "one-shot:token-activation",
+    "one-shot:max-activation",
+    "one-shot:quantiles",
+    "best-of-4",
+    "best-of-8",
+    "sage-paper",
+    "sage-paper:released",
 )
 Explainer = Annotated[
     str,

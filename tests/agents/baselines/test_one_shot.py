@@ -106,7 +106,7 @@ def test_contrastive_shows_what_sage_is_shown_first():
     sage = server.calls[0].messages[-1].text
     evidence = sage[sage.index("Strongest contexts") : sage.index("Propose 4")]
     assert evidence in rival
-    bands = evidence.split("band 1\n")[1].split("\n\n")[0]
+    bands = evidence.split("8 and more\n")[1].split("\n\n")[0]
     assert bands.count("[[") >= 40
 
 
