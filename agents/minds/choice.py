@@ -63,8 +63,3 @@ class Mind:
         if not self.is_language_model:
             return PLAIN_MINDS[self.name]()
         return LanguageMind(self.name, self.client(), self.prompts, **settings)
-
-
-def mind_called(name: str) -> Reasoner:
-    """A new thinker by the name users type. Raises as Mind.check does."""
-    return Mind(name).reasoner()

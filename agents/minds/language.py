@@ -164,7 +164,9 @@ class LanguageMind:
             Message(role="system", text=render("sage/system.j2", self.prompts), stable=True),
             Message(role="user", text=render(f"sage/{step}.j2", self.prompts, **about)),
         ]
-        answer, _ = await ask(self.client, messages, form, spending=notebook.spending)
+        # Asked again in a session, the same question is to have another answer.
+        again = len(notebook.hypotheses) if step == "propose" else 0
+        answer, _ = await ask(self.client, messages, form, spending=notebook.spending, sample=again)
         return answer
 
     async def _judgements(

@@ -17,10 +17,11 @@ from typing import Any
 
 from ...agents.budget import Budget, Spending
 from ...agents.loop import Investigation, Reasoner
-from ...agents.minds.choice import mind_called
+from ...agents.minds.choice import Mind
 from ...agents.records import Hypothesis, Outcome, Probe
 from ...sae.errors import SessionError
 from ...sae.source import FeatureSource
+from ..calls import RunCalls
 from ..facts import exemplars_of, facts_of, versions
 from ..jobs import Job
 from ..journal import Event, Journal, Run, default_path
@@ -44,8 +45,9 @@ def begin(
     mind: str | Reasoner | None = None,
     budget: Budget | None = None,
     seed: int | None = None,
+    feature: int = 0,
 ) -> Iterator[tuple[Run, Reasoner]]:
-    """A run for sessions, and the mind that helps in it.
+    """A run for sessions, and the mind that helps in it with one feature.
 
     Arguments and errors: see `sagescope.experiments.sessions.session.AsyncSession.open`.
     """
@@ -56,12 +58,20 @@ def begin(
         name = run or "session"
         there = next((one.config for one in journal.runs() if one.name == name), {})
         wanted = there.get("mind", "rules") if mind is None else mind
-        thinker = mind_called(wanted) if isinstance(wanted, str) else wanted
+        if isinstance(wanted, str):
+            Mind(wanted).check()
         if budget is None:
             budget = Budget(**there["budget"]) if "budget" in there else UNCAPPED
         seed = there.get("seed", 0) if seed is None else seed
-        job = Job([], "session", thinker.name, budget, seed or 0)
-        yield stack.enter_context(journal.begin(name, job.config(source))), thinker
+        called = wanted if isinstance(wanted, str) else wanted.name
+        job = Job([], "session", called, budget, seed or 0)
+        begun = stack.enter_context(journal.begin(name, job.config(source)))
+        yield begun, thinker_of(begun, feature) if isinstance(wanted, str) else wanted
+
+
+def thinker_of(run: Run, feature: int) -> Reasoner:
+    """The run's mind for one feature; what it asks a language model is kept in the journal."""
+    return Mind(run.config["mind"], calls=RunCalls(run, feature)).reasoner()
 
 
 class Ledger:

@@ -106,7 +106,15 @@ class AsyncSession:
         """
         with contextlib.ExitStack() as stack:
             begun, thinker = stack.enter_context(
-                begin(source, run=run, journal=journal, mind=mind, budget=budget, seed=seed)
+                begin(
+                    source,
+                    run=run,
+                    journal=journal,
+                    mind=mind,
+                    budget=budget,
+                    seed=seed,
+                    feature=feature,
+                )
             )
             session = cls(source, feature, begun, thinker, who=who)
             session._closing = stack.pop_all()
@@ -260,6 +268,8 @@ class AsyncSession:
     async def design(self) -> Trials:
         """Let the mind write down probes for the live hypotheses; `run_probes` measures them."""
         async with self._ledger.step("design", self.mind.name) as loop:
+            if not loop.notebook.live():
+                raise SessionError("There is no live hypothesis to probe: add one, or propose.")
             designs = await loop.design()
             probes = loop.predict(designs)
             if len(probes) < len(designs):

@@ -20,12 +20,11 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from ...agents.budget import Budget
-from ...agents.minds.choice import mind_called
 from ...agents.records import Record
 from ...sae.errors import SagescopeError
 from ...sae.source import FeatureSource
 from ..journal import Journal, Run
-from .ledger import begin
+from .ledger import begin, thinker_of
 from .session import AsyncSession, Kind
 from .views import (
     Accepted,
@@ -108,7 +107,7 @@ class Sessions:
         """The session of one feature. Raises FeatureError for one that there is not."""
         async with self._opening:
             if feature not in self._open:
-                mind = mind_called(self.run.config["mind"])
+                mind = thinker_of(self.run, feature)
                 self._open[feature] = await asyncio.to_thread(
                     AsyncSession, self.source, feature, self.run, mind, who=self.who
                 )
