@@ -31,9 +31,10 @@ from ...agents.rules.mind import coverage
 from ...agents.rules.render import describe, labels
 from ...sae.errors import BudgetExhausted, SessionError
 from ...sae.source import FeatureSource
-from ..jobs import RecordedSource, score_feature
 from ..journal import Journal, Run
+from ..recorded import RecordedSource
 from ..results import result_of
+from ..scored import score_feature
 from ..transcript import Trial
 from .ledger import Ledger, begin
 from .rule_text import as_rule
