@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ...agents.budget import Budget
+from ...agents.groups import coverage
 from ...agents.loop import Investigation, ProbeDesign, Proposal, Reasoner
 from ...agents.notebook import Notebook
 from ...agents.records import Explanation, Hypothesis, Probe, short
 from ...agents.rules.language import Rule
-from ...agents.rules.mind import coverage
 from ...agents.rules.render import describe, labels
 from ...sae.errors import BudgetExhausted, SessionError
 from ...sae.source import FeatureSource
