@@ -151,6 +151,8 @@ class AsyncSession:
         """
         if kind is not None and kind not in KINDS:
             raise SessionError(f"There are no {kind!r} contexts: ask for {', '.join(KINDS)}.")
+        if n < 1:
+            raise SessionError(f"{n} contexts cannot be shown: ask for one or more.")
         return await asyncio.to_thread(self._exemplars, KINDS if kind is None else (kind,), n)
 
     async def activations(self, texts: Sequence[str] | str) -> Readings:
@@ -420,6 +422,8 @@ class AsyncSession:
         rule: Rule | dict | str | None,
     ) -> Explanation:
         """What a person accepts, with what they left open filled in."""
+        description = description.strip()
+        names = [name.strip() for name in names if name.strip()]
         own = parsed = as_rule(rule, self.notebook.stats.typical_max)
         if hypothesis is not None:
             one = self._hypothesis(hypothesis)
