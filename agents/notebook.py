@@ -25,7 +25,8 @@ class Notebook:
 
     source, feature: what is explained. split: the `explain` split, the only corpus text a mind
     sees. refined, dropped: hypotheses that a child replaced, or that a person gave up. said: a mind's
-    own word on hypotheses, by number. Minds read the notebook and write nothing but that word; the
+    own word on hypotheses, by number. turn: how many turns a mind had in a session, undone ones too;
+    the same question in another turn is to have another answer. Minds read the notebook and write nothing but that word; the
     loop alone writes all else.
     """
 
@@ -42,6 +43,7 @@ class Notebook:
     dropped: set[int] = field(default_factory=set)
     said: dict[int, str] = field(default_factory=dict)
     round: int = 0
+    turn: int = 0
 
     def verdict(self, hypothesis: Hypothesis) -> Verdict:
         """What the outcomes so far say of a hypothesis (rule: see Verdict)."""

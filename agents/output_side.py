@@ -18,7 +18,7 @@ from ..prompts.render import render
 from ..sae.errors import BudgetExhausted
 from ..sae.outputs import Outputs, Promoted, Steering, TokenShift, TokenWeight, outputs_of
 from ..sae.visible import visible
-from .minds.sketch import Form
+from .minds.sketch import Form, Said
 from .records import Conclusion, Explanation
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ LISTED, LABELS = 20, 5
 class Effect(Form):
     """What a feature makes the model say."""
 
-    labels: tuple[str, ...] = Field(
+    labels: tuple[Said, ...] = Field(
         min_length=1, description="one short name for each unrelated thing, the clearest first"
     )
-    description: str = Field(
-        min_length=1, description="what the model is made to say next, and what it is kept from"
+    description: Said = Field(
+        description="what the model is made to say next, and what it is kept from"
     )
 
 

@@ -106,8 +106,15 @@ Script = Callable[[Call], Answer | str | dict[str, Any] | list[Any]]
 # -------------------------------------------------------------------- the server
 
 
+#: Prompts shorter than this many tokens are not kept by the providers' prompt caches (the least of
+#: their models' minima; some ask for 4,096).
+CACHED_FROM = 1_024
+
+
 class LoopbackProvider:
     """A server in a thread of its own, from `with` on, at `url`. Counts what it was asked.
+
+    cached_from: the shortest prefix, in tokens, that its prompt cache keeps.
 
     calls: every call, in order. paid: by digest, how often a whole reply was sent, which is what
     real providers charge for. most_at_once: the most calls under way at one time.
@@ -115,6 +122,7 @@ class LoopbackProvider:
 
     def __init__(self, script: Script):
         self.at_once = 0
+        self.cached_from = CACHED_FROM
         self.reset(script)
 
     def reset(self, script: Script) -> None:
@@ -212,11 +220,13 @@ class LoopbackProvider:
         marked = [n for n, message in enumerate(call.messages, 1) if message.stable]
         # OpenAI keeps every prompt, Anthropic the ones that are marked.
         ends = range(1, len(call.messages) + 1) if call.provider == "openai" else marked
+        counts = [tokens_in(message.text) for message in call.messages]
+        ends = [n for n in ends if sum(counts[:n]) >= self.cached_from]
         prefixes = {n: (call.provider, call.model, *call.messages[:n]) for n in ends}
         read = max((n for n, prefix in prefixes.items() if prefix in self._cached), default=0)
         self._cached.update(prefixes.values())
-        counts = [tokens_in(message.text) for message in call.messages]
-        return _Usage(sum(counts), sum(counts[:read]), sum(counts[read : max(marked, default=0)]))
+        written = max({*ends} & {*marked}, default=0)
+        return _Usage(sum(counts), sum(counts[:read]), sum(counts[read:written]))
 
 
 def tokens_in(text: str) -> int:

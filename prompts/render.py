@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,21 @@ def digest(folder: Path) -> str:
 def _environment(folder: Path | None) -> Environment:
     folders = [Path(__file__).parent] if folder is None else [folder, Path(__file__).parent]
     # Prompts are plain text for a language model: nothing is escaped.
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(folders, encoding="utf-8"),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["quoted"] = _quoted
+    return environment
+
+
+def _quoted(text: str) -> str:
+    """A text as a JSON string: letters as they are, what is not printable by its code.
+
+    Jinja's own `tojson` is made for HTML: it spells an apostrophe as six characters.
+    """
+    whole = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in whole)

@@ -12,7 +12,7 @@ from ...sae.errors import BudgetExhausted
 from ..groups import coverage
 from ..loop import Investigation, Proposal
 from ..minds.levels import measured_rule
-from ..minds.sketch import Form, Group
+from ..minds.sketch import Form, Group, Said
 from ..notebook import Notebook
 from ..records import Conclusion, Explanation, Hypothesis
 from ..task import Task
@@ -30,10 +30,10 @@ DEFAULT_STYLE = "contrastive"
 class Account(Form):
     """The explanation of a feature."""
 
-    labels: tuple[str, ...] = Field(
+    labels: tuple[Said, ...] = Field(
         min_length=1, description="one short name for each unrelated thing, most activation first"
     )
-    description: str = Field(min_length=1, description="what it fires on, and what it does not")
+    description: Said = Field(description="what it fires on, and what it does not")
     groups: tuple[Group, ...] = Field(
         default=(), description="the sketch; empty only where no list of words can stand for it"
     )

@@ -119,16 +119,17 @@ def top(notebook: Notebook, n: int = TOP) -> list[str]:
 
 def near_misses(notebook: Notebook, n: int = NEAR_MISSES) -> list[str]:
     """Silent windows, around an occurrence of a word that fires elsewhere."""
-    split, tally = notebook.split, Tally.of(notebook)
-    favourites = tally.heaviest(10)
-    shown = []
-    for one in split.near_misses(notebook.feature, n, notebook.seed):
-        start = int(split.tokens.starts[one.window])
-        ids = tally.ids[start : start + len(one.tokens)]
-        places = np.flatnonzero(np.isin(ids, favourites))
-        peak = int(places[0]) if len(places) else 0
-        shown.append(excerpt(one.tokens, one.activations, peak, 0.0))
-    return shown
+    found = notebook.split.near_misses(notebook.feature, n, notebook.seed)
+    return [excerpt(one.tokens, one.activations, favourite_in(one, notebook), 0.0) for one in found]
+
+
+def favourite_in(window: Exemplar, notebook: Notebook) -> int:
+    """The place in a window of its first word that the feature mostly fires on; 0 without any."""
+    tally = Tally.of(notebook)
+    start = int(notebook.split.tokens.starts[window.window])
+    ids = tally.ids[start : start + len(window.tokens)]
+    places = np.flatnonzero(np.isin(ids, tally.heaviest(10)))
+    return int(places[0]) if len(places) else 0
 
 
 def words(notebook: Notebook, n: int = WORDS) -> list[WordRow]:

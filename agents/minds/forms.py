@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .sketch import Form, Group
+from .sketch import Form, Group, Said
 
 Kind = Literal[
     "lexical", "syntactic", "semantic", "positional", "output-side", "two unrelated things"
@@ -17,8 +17,8 @@ class Claim(Form):
     """A hypothesis in words, with the sketch that makes it checkable."""
 
     kind: Kind
-    statement: str = Field(
-        min_length=1, description="one sentence: what it fires on, and what like it does not fire"
+    statement: Said = Field(
+        description="one sentence: what it fires on, and what like it does not fire"
     )
     groups: tuple[Group, ...] = Field(
         default=(), description="the sketch; empty only where no list of words can stand for it"
@@ -81,7 +81,7 @@ class JudgedRevisions(Revisions):
 class Name(Form):
     """A short name for one thing that the feature responds to."""
 
-    label: str
+    label: Said
     groups: tuple[int, ...] = Field(
         default=(), description="numbers of the hypothesis's groups that it names"
     )
@@ -99,7 +99,7 @@ class Summary(Form):
     labels: tuple[Name, ...] = Field(
         min_length=1, description="one for each unrelated thing, most activation first"
     )
-    description: str = Field(min_length=1, description="what it fires on, and what it does not")
+    description: Said = Field(description="what it fires on, and what it does not")
 
 
 class JudgedSummary(Summary):

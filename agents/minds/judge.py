@@ -22,6 +22,8 @@ from .sketch import Form
 
 #: Windows in a sample: from each band of activation, silent with a favourite word, and any silent.
 IN_BAND, NEAR_MISSES, SILENT = 3, 5, 5
+#: Tokens shown of each window.
+SHOWN = 32
 #: Grades are tenths of the typical maximum; from this one on the judge says that it fires.
 FIRES_FROM = 10 * FIRES_AT
 
@@ -53,29 +55,42 @@ class Judgement:
 
 
 def sample(notebook: Notebook) -> list[Exemplar]:
-    """Windows of the `explain` split over the range of activation, in random order."""
+    """Stretches of windows of the `explain` split, over the range of activation, in random order.
+
+    All are cut alike, SHOWN tokens with what they were drawn for (the peak of a firing window, a
+    favourite word of a near miss, any token of a silent one) at a random place in them. So neither
+    their length nor their shape says whether they fire.
+    """
     split, feature = notebook.split, notebook.feature
     seed = [notebook.seed, feature, notebook.round]
     draw = np.random.default_rng(seed)
     share = split.peaks(feature) / (notebook.stats.typical_max or 1.0)
-    chosen: list[int] = []
+    anchors: dict[int, int] = {}
     for low, high in exhibits.BANDS.values():
-        windows = np.flatnonzero((share > low) & (share <= high))
-        chosen += draw.permutation(windows)[:IN_BAND].tolist()
+        for window in draw.permutation(np.flatnonzero((share > low) & (share <= high)))[:IN_BAND]:
+            anchors[int(window)] = split.exemplar(feature, int(window)).peak
     number = int(draw.integers(1 << 30))
-    quiet = split.near_misses(feature, NEAR_MISSES, number) + split.silent(feature, SILENT, number)
-    chosen = list(dict.fromkeys([*chosen, *(one.window for one in quiet)]))
-    return [split.exemplar(feature, int(chosen[place])) for place in draw.permutation(len(chosen))]
+    for one in split.near_misses(feature, NEAR_MISSES, number):
+        anchors.setdefault(one.window, exhibits.favourite_in(one, notebook))
+    for one in split.silent(feature, SILENT, number):
+        anchors.setdefault(one.window, int(draw.integers(max(1, len(one.tokens)))))
+    windows = list(anchors)
+    order = [windows[place] for place in draw.permutation(len(windows))]
+    return [_cut(split.exemplar(feature, one), anchors[one], draw) for one in order]
+
+
+def _cut(window: Exemplar, anchor: int, draw: np.random.Generator) -> Exemplar:
+    """SHOWN tokens of a window, the anchor at a random place among them."""
+    first = anchor - int(draw.integers(SHOWN))
+    first = max(0, min(first, len(window.tokens) - SHOWN))
+    values = window.activations[first : first + SHOWN]
+    peak = int(values.argmax()) if len(values) else 0
+    return Exemplar(window.window, window.tokens[first : first + SHOWN], values, peak)
 
 
 def plain(windows: Sequence[Exemplar]) -> list[str]:
-    """The windows as the judge sees them: without activations, as JSON strings."""
-    shown = []
-    for one in windows:
-        low = max(0, one.peak - exhibits.BEFORE)
-        text = "".join(one.tokens[low : one.peak + exhibits.AFTER + 1])
-        shown.append(json.dumps(visible(text), ensure_ascii=False))
-    return shown
+    """The stretches as the judge sees them: without activations, as JSON strings."""
+    return [json.dumps(visible("".join(one.tokens)), ensure_ascii=False) for one in windows]
 
 
 def compared(grades: Grades, windows: Sequence[Exemplar], notebook: Notebook) -> Judgement:

@@ -151,8 +151,14 @@ class LanguageMind:
             found = await self._ask("conclude", form, notebook, last=True, live=candidates)
             self._listen(found, notebook)
             by_id = {one.id: (one, how) for one, how in candidates}
-            leader, standing = by_id.get(found.hypothesis, candidates[0])
-            names, description = found.labels, found.description
+            if found.hypothesis in by_id:
+                leader, standing = by_id[found.hypothesis]
+                names, description = found.labels, found.description
+            else:
+                self.failures.append(
+                    f"The conclusion names hypothesis {found.hypothesis}, which does not stand: it "
+                    f"is the leading one as it stood."
+                )
         except (BudgetExhausted, ReplyError) as error:
             self.failures.append(f"The conclusion is the leading hypothesis as it stood: {error}")
         groups = named(names, standing.groups)
@@ -185,9 +191,9 @@ class LanguageMind:
             Message(role="system", text=render("sage/system.j2", self.prompts), stable=True),
             Message(role="user", text=render(f"sage/{step}.j2", self.prompts, **about)),
         ]
-        # Asked again in a session, the same question is to have another answer.
-        again = len(notebook.hypotheses) if step == "propose" else 0
-        answer, _ = await ask(self.client, messages, form, spending=notebook.spending, sample=again)
+        answer, _ = await ask(
+            self.client, messages, form, spending=notebook.spending, sample=notebook.turn
+        )
         return answer
 
     async def _judgements(

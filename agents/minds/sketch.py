@@ -8,9 +8,9 @@ said of levels only orders them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..rules.language import MAX_CONDITIONS, MAX_VALUES, SHAPES, Clause, Match, Near, Position, Rule
 
@@ -41,6 +41,10 @@ class Form(BaseModel):
     """Base of what a language model fills in. What it adds of its own is left aside."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+#: Words that say something: white space alone is none.
+Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Group(Form):

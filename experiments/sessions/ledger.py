@@ -155,6 +155,7 @@ class Ledger:
             cost = {name: value - before[name] for name, value in _counts(spending).items()}
             self._seconds += cost["seconds"]
             self.run.write("spent", {"by": by, **cost}, self.feature)
+            self.loop.notebook.turn += 1
 
     # ---------------------------------------------------------------- the state
 
@@ -185,6 +186,7 @@ class Ledger:
         ran = sum(event.kind == "outcome" for event in events)
         spending.probes = looked + ran + len(_waiting(loop))
         self._seconds = sum(turn["seconds"] for turn in turns)
+        loop.notebook.turn = len(turns)
 
     @property
     def waiting(self) -> list[Probe]:

@@ -39,6 +39,8 @@ def own_explanation(
 
     Raises SessionError where there is nothing of either.
     """
+    description = description.strip()
+    names = [name.strip() for name in names if name.strip()]
     own = parsed = as_rule(rule, notebook.stats.typical_max)
     if hypothesis is not None:
         description, parsed = description or hypothesis.text, parsed or hypothesis.rule

@@ -145,6 +145,8 @@ class AsyncSession:
         """
         if kind is not None and kind not in KINDS:
             raise SessionError(f"There are no {kind!r} contexts: ask for {', '.join(KINDS)}.")
+        if n < 1:
+            raise SessionError(f"{n} contexts cannot be shown: ask for one or more.")
         kinds = KINDS if kind is None else (kind,)
         return await asyncio.to_thread(Readings.of_contexts, kinds, n, self.notebook, self.scale)
 

@@ -1,5 +1,6 @@
 """Templates render whole or not at all."""
 
+import json
 from pathlib import Path
 
 import jinja2
@@ -51,3 +52,17 @@ def test_a_digest_tells_edited_copies_apart(tmp_path):
     assert digest(tmp_path) == before
     (tmp_path / "one.j2").write_text("b")
     assert digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("don't & <b> café 字", '"don\'t & <b> café 字"'),
+        ('a "quote"\n\x1b[2J\u202e', '"a \\"quote\\"\\n\\u001b[2J\\u202e"'),
+    ],
+)
+def test_a_quoted_text_is_json_that_can_be_read(tmp_path, text, shown):
+    (tmp_path / "x.j2").write_text("{{ text | quoted }}", "utf-8")
+    found = render("x.j2", tmp_path, text=text)
+    assert found == shown
+    assert json.loads(found) == text

@@ -39,8 +39,10 @@ async def test_any_text_goes_over_the_wire(serve, connect):
     assert reply.text == hostile.replace("\ud83d", "?")
 
 
-async def test_a_repeated_prefix_is_read_from_the_prompt_cache(serve, connect):
-    client = connect(serve(lambda call: "yes"))
+async def test_a_repeated_prefix_is_read_from_the_prompt_cache(serve, connect, monkeypatch):
+    server = serve(lambda call: "yes")
+    client = connect(server)
+    monkeypatch.setattr(server, "cached_from", 4)
     first = (await client.complete(request("one"))).usage
     second = (await client.complete(request("two"))).usage
     assert first.cached_input_tokens == 0
@@ -48,8 +50,15 @@ async def test_a_repeated_prefix_is_read_from_the_prompt_cache(serve, connect):
     assert first.input_tokens == second.input_tokens == 5
 
 
-async def test_anthropic_keeps_what_is_marked_as_stable(serve):
+async def test_a_short_prefix_is_not_kept_in_the_prompt_cache(serve, connect):
+    client = connect(serve(lambda call: "yes"))
+    usages = [(await client.complete(request("one"))).usage for _ in range(2)]
+    assert [(one.cached_input_tokens, one.cache_write_tokens) for one in usages] == [(0, 0)] * 2
+
+
+async def test_anthropic_keeps_what_is_marked_as_stable(serve, monkeypatch):
     server = serve(lambda call: "yes")
+    monkeypatch.setattr(server, "cached_from", 4)
     client = open_client("anthropic:claude-haiku-4-5")
     shown = Message(role="user", text="Exemplars, long ones.", stable=True)
     asked = Message(role="user", text="What is it?")

@@ -1,14 +1,17 @@
 """A language model in the loop, driven by a script over a real socket and the official package."""
 
+import random
 import re
 
+import numpy as np
 import pytest
 
 from sagescope.agents.budget import Budget
 from sagescope.agents.explainers import EXPLAINERS
 from sagescope.experiments.loopback import Failure, Refusal, Text
+from sagescope.sae.source import FunctionSource
 
-from ..scripted import BOATS, explain, scripted
+from ..scripted import BOATS, explain, scripted, step
 from ..sentences import on_words
 
 WRONG = {
@@ -177,3 +180,69 @@ def test_words_without_a_sketch_are_judged_on_a_sample():
     assert "H0 has no sketch" in shown[0]
     wrongly = shown[0].split("Graded wrongly")[1]
     assert re.search(r"^0, \d+: .*\[\[boat\|\d+\]\]", wrongly, re.M)
+
+
+def test_what_the_judge_sees_does_not_give_the_answer_away():
+    """Firing and silent stretches are cut alike: neither length nor place tells them apart."""
+    from sagescope.agents.budget import Spending
+    from sagescope.agents.loop import Investigation
+    from sagescope.agents.minds import judge
+
+    def rare(text):
+        return [(word, 3.0 if word == "boat" else 0.0) for word in re.findall(r"\S+", text)]
+
+    draw = random.Random(0)
+    plain = [f"word{n}" for n in range(50)]
+    texts = []
+    for number in range(400):
+        words = draw.choices(plain, k=100)
+        if number % 3 == 0:
+            words[draw.randrange(100)] = "boat"
+        texts.append(" ".join(words))
+    source = FunctionSource(lambda text, feature: rare(text), 1, texts)
+    lengths, places = {True: set(), False: set()}, []
+    for seed in range(20):
+        loop = Investigation(
+            source, 0, None, spending=Spending(Budget()), seed=seed, record=lambda *_: None
+        )
+        windows = judge.sample(loop.notebook)
+        for one in windows:
+            lengths[bool(one.activations.any())].add(len(one.tokens))
+            if one.activations.any():
+                places.append(one.peak)
+        shown = judge.plain(windows)
+        fires = [bool(one.activations.any()) for one in windows]
+        assert [("boat" in text) for text in shown] == fires  # the trigger is always in sight
+        assert {True, False} == set(fires)
+    assert lengths[True] == lengths[False] == {judge.SHOWN}
+    thirds = np.histogram(places, 3, (0, judge.SHOWN))[0]
+    assert thirds.min() > len(places) / 6
+
+
+def test_a_conclusion_that_names_no_hypothesis_changes_nothing():
+    wrong = {"hypothesis": 77, "labels": ["cars"], "description": "cars"}
+    conclusion, _ = explain(scripted(**{**GOOD, "Summary": wrong}))
+    assert conclusion.explanation.hypothesis == 1  # the leader
+    assert "cars" not in conclusion.explanation.labels
+    assert any("names hypothesis 77" in note for note in conclusion.explanation.notes)
+
+
+def test_words_that_say_nothing_are_sent_back():
+    blank = {"hypothesis": 0, "labels": [" "], "description": "  "}
+    conclusion, server = explain(scripted(**{**GOOD, "Summary": blank}))
+    assert sum(step(call) == "Summary" for call in server.calls) == 2
+    assert all(label.strip() for label in conclusion.explanation.labels)
+    assert conclusion.explanation.description.strip()
+
+
+def test_letters_are_spelled_as_they_are():
+    claim = {**BOATS, "statement": "Boats & <ships> that don't float: café."}
+    seen = []
+
+    def trials(call):
+        seen.append(call.messages[-1].text)
+        return GOOD["Trials"]
+
+    answers = {**GOOD, "Proposals": {"hypotheses": [claim]}, "Trials": trials}
+    explain(scripted(**answers))
+    assert '"Boats & <ships> that don\'t float: café."' in seen[0]
