@@ -15,7 +15,7 @@ import numpy as np
 from ...sae.evidence import FIRES_AT
 from ..notebook import Notebook
 from ..rules.language import Rule
-from .exhibits import Tally, excerpt
+from .exhibits import Tally, excerpt, heaviest
 from .samples import sample_of
 
 #: Words shown of each kind, and how many of these with an excerpt.
@@ -96,10 +96,9 @@ def _by_word(
     ids = tally.ids[places]
     weight = np.bincount(ids, weights=weights[places], minlength=len(tally.mass))
     count = np.bincount(ids, minlength=len(tally.mass))
-    worst = [int(n) for n in np.argsort(-weight, kind="stable")[:WORDS] if weight[n] > 0]
     return tuple(
         _mistake(number, places[ids == number], rank, tally, target, notebook, count[number])
-        for rank, number in enumerate(worst)
+        for rank, number in enumerate(heaviest(weight, WORDS))
     )
 
 

@@ -16,8 +16,14 @@ CONDITION_COST = 0.006
 
 def loss(sample: Sample, clauses: Sequence[Clause]) -> float:
     """Σ w (y − p)² of a rule of these clauses."""
-    gap = sample.target - sample.predict(Rule(clauses=tuple(clauses)))
-    return float(np.sum(sample.weight * np.square(gap)))
+    # Where no clause holds, which is nearly everywhere, the gap is the target.
+    places, masks = sample.held(clauses)
+    levels = np.zeros(len(places), np.float32)
+    for clause, mask in sorted(zip(clauses, masks, strict=True), key=lambda pair: pair[0].level):
+        levels[mask] = clause.level  # the highest comes last, and stays
+    terms = sample.weighted_squares.copy()
+    terms[places] = sample.weight[places] * np.square(sample.target[places] - levels)
+    return float(np.sum(terms))
 
 
 def cost(sample: Sample, rule: Rule) -> float:
@@ -30,10 +36,8 @@ def refit(sample: Sample, clauses: Sequence[Clause], turns: int = 4) -> list[Cla
     """The same clauses with levels fitted to the tokens on which each has the last word."""
     if not clauses:
         return []
-    masks = [sample.clause(clause) for clause in clauses]
     # Where no clause holds there is nothing to fit, and that is nearly everywhere.
-    held = np.flatnonzero(np.logical_or.reduce(masks))
-    masks = [mask[held] for mask in masks]
+    held, masks = sample.held(clauses)
     weights, targets = sample.weight[held], sample.target[held]
     levels = np.array([clause.level for clause in clauses])
     for _ in range(turns):
