@@ -17,8 +17,8 @@ _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$|\n\s*$")
 _WORD_CHARACTER = re.compile(r"\w")
 
 
-#: How many answers a Matcher keeps (a byte for each token each) before it forgets them all.
-KEPT = 300
+#: How many answers a Matcher keeps (a bit for each token each) before it forgets them all.
+KEPT = 2400
 
 
 class Matcher:
@@ -30,10 +30,8 @@ class Matcher:
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction for each token, in the SAE's units."""
-        levels = np.zeros(len(self.table), np.float32)
-        for clause in sorted(rule.clauses, key=lambda clause: clause.level):
-            levels[self.clause(clause)] = clause.level  # the highest comes last, and stays
-        return levels * np.float32(rule.unit)
+        masks = [self.clause(clause) for clause in rule.clauses]
+        return highest(rule.clauses, masks, len(self.table)) * np.float32(rule.unit)
 
     def clause(self, clause: Clause) -> np.ndarray:
         """bool [n]: where all conditions of a clause hold."""
@@ -44,31 +42,37 @@ class Matcher:
 
     def condition(self, condition: Condition) -> np.ndarray:
         """bool [n]: where a condition holds."""
-        holds = self._kept.get(condition)
-        if holds is None:
-            holds = (
-                self._near(condition) if isinstance(condition, Near) else self._placed(condition)
-            )
-            holds = self._keep(condition, ~holds if condition.negated else holds)
-        return holds
+        if isinstance(condition, Near) and condition.is_current:
+            holds = self.match(condition.match)
+            return ~holds if condition.negated else holds
+        kept = self._kept.get(condition)
+        if kept is not None:
+            return self._unpacked(kept)
+        holds = self._near(condition) if isinstance(condition, Near) else self._placed(condition)
+        return self._keep(condition, ~holds if condition.negated else holds)
 
     def match(self, match: Match) -> np.ndarray:
         """bool [n]: which tokens have a property."""
-        holds = self._kept.get(match)
-        if holds is None:
-            if match.kind == "word":
-                holds = self._is_one_of({value.casefold() for value in match.values})
-            elif match.kind in ("stem", "suffix"):
-                names, ids = self.words
-                wanted = tuple(value.casefold() for value in match.values)
-                is_hit = str.startswith if match.kind == "stem" else str.endswith
-                hits = np.array([is_hit(name, wanted) for name in names])
-                hits[0] = False  # no word
-                holds = hits[ids]
-            else:
-                holds = _token_hits(match, self.table.vocab)[self.table.ids]
-            self._keep(match, holds)
-        return holds
+        kept = self._kept.get(match)
+        if kept is not None:
+            return self._unpacked(kept)
+        return self._keep(match, self._matched(match))
+
+    def held(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """int64 [m]: the tokens on which any of the clauses holds; and of each, bool [m]: on which."""
+        return held([self.clause(clause) for clause in clauses], len(self.table))
+
+    def _matched(self, match: Match) -> np.ndarray:
+        if match.kind == "word":
+            return self._is_one_of({value.casefold() for value in match.values})
+        if match.kind not in ("stem", "suffix"):
+            return _token_hits(match, self.table.vocab)[self.table.ids]
+        names, ids = self.words
+        wanted = tuple(value.casefold() for value in match.values)
+        is_hit = str.startswith if match.kind == "stem" else str.endswith
+        hits = np.array([is_hit(name, wanted) for name in names])
+        hits[0] = False  # no word
+        return hits[ids]
 
     def _is_one_of(self, words: set[str]) -> np.ndarray:
         """bool [n]: which tokens are one of these words. Their places are looked up, not searched."""
@@ -92,15 +96,16 @@ class Matcher:
     def _keep(self, question: Match | Condition, answer: np.ndarray) -> np.ndarray:
         if len(self._kept) >= KEPT:
             self._kept.clear()
-        self._kept[question] = answer
+        self._kept[question] = np.packbits(answer)
         return answer
+
+    def _unpacked(self, kept: np.ndarray) -> np.ndarray:
+        return np.unpackbits(kept, count=len(self.table)).view(bool)
 
     def _near(self, near: Near) -> np.ndarray:
         here = self.match(near.match)
-        if near.is_current:
-            return here
         table, n = self.table, len(self.table)
-        if near.first is not None and (near.last - near.first + 1) * here.sum() <= n:
+        if near.first is not None and (near.last - near.first + 1) * np.count_nonzero(here) <= n:
             return self._around(np.flatnonzero(here), near.first, near.last, near.at_least)
         total = np.concatenate([[0], np.cumsum(here)])
         place = np.arange(n)
@@ -202,6 +207,23 @@ def _token_hits(match: Match, vocab: Sequence[str]) -> np.ndarray:
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
+
+
+def held(masks: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """int64 [m]: where any of the masks (bool [n]) is set; and of each, bool [m]: where there."""
+    any_holds = np.zeros(n, bool)
+    for mask in masks:
+        any_holds |= mask
+    places = np.flatnonzero(any_holds)
+    return places, [mask[places] for mask in masks]
+
+
+def highest(clauses: Sequence[Clause], masks: Sequence[np.ndarray], m: int) -> np.ndarray:
+    """float32 [m]: the highest level of the clauses that hold, by their masks (bool [m]), else 0."""
+    levels = np.zeros(m, np.float32)
+    for clause, mask in sorted(zip(clauses, masks, strict=True), key=lambda pair: pair[0].level):
+        levels[mask] = clause.level  # the highest comes last, and stays
+    return levels
 
 
 def predict(rule: Rule, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:

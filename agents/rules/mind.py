@@ -7,17 +7,17 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
-from ...sae.evidence import FIRES_AT
+from ...sae.evidence import FIRES_AT, SplitEvidence
 from ..loop import ProbeDesign, Proposal
 from ..notebook import POSITION_TESTS, Notebook
 from ..records import Explanation, Hypothesis
 from .fitting import cost
 from .language import Clause, Rule
-from .match import predict
+from .match import highest, predict
 from .mine import Language, Miner
 from .render import describe, labels
 from .sample import Sample, matcher_of
@@ -243,10 +243,18 @@ def _conditions(rule: Rule) -> frozenset[object]:
 
 def coverage(rule: Rule, notebook: Notebook) -> float:
     """Share of the activation mass on tokens that the rule predicts to fire."""
-    values = notebook.split.activations(notebook.feature)
+    return _coverage(rule, notebook.split, notebook.feature)
+
+
+# A mind asks it of each hypothesis at every step.
+@lru_cache(maxsize=1024)
+def _coverage(rule: Rule, split: SplitEvidence, feature: int) -> float:
+    values = split.activations(feature)
     mass = float(values.sum())
-    predicted = matcher_of(notebook.split).predict(rule) / np.float32(rule.unit or 1.0)
-    covered = predicted >= FIRES_AT
+    unit = np.float32(rule.unit)
+    places, masks = matcher_of(split).held(rule.clauses)
+    levels = highest(rule.clauses, masks, len(places)) * unit / (unit or np.float32(1.0))
+    covered = places[levels >= FIRES_AT]
     return float(values[covered].sum()) / mass if mass > 0 else 0.0
 
 

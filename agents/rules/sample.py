@@ -11,7 +11,7 @@ import numpy as np
 from ...sae.evidence import SplitEvidence
 from ...sae.tokens import TokenActivations, TokenTable
 from .language import Clause, Condition, Rule
-from .match import Matcher
+from .match import Matcher, held
 
 #: A probe is an experiment, a corpus token an observation: how much more a probe's token counts,
 #: as a share of the feature's energy in the corpus (and at least PROBE_WEIGHT_MIN).
@@ -81,12 +81,7 @@ class Sample:
 
     def held(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, list[np.ndarray]]:
         """int64 [m]: the tokens on which any of the clauses holds; and of each, bool [m]: on which."""
-        masks = [self.clause(clause) for clause in clauses]
-        any_holds = np.zeros(len(self), bool)
-        for mask in masks:
-            any_holds |= mask
-        places = np.flatnonzero(any_holds)
-        return places, [mask[places] for mask in masks]
+        return held([self.clause(clause) for clause in clauses], len(self))
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction, as a share of the typical maximum."""
