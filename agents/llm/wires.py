@@ -251,7 +251,7 @@ def compatible(spec: str) -> tuple[Wire, str]:
         raise UnknownName("language model", name, ["http://HOST:PORT/v1#MODEL"])
     base_url = url._replace(fragment="").geturl()
     key = key_of("SAGESCOPE_API_KEY")
-    return CompatibleWire("http", base_url, key, at_once=16), url.fragment
+    return CompatibleWire("http", base_url, key), url.fragment
 
 
 def _openai() -> Wire:

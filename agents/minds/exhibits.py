@@ -167,9 +167,9 @@ class Tally:
     @classmethod
     def _made(cls, split: SplitEvidence, feature: int, stats: FeatureStats) -> Tally:
         matcher = matcher_of(split)
-        values = np.maximum(split.activations(feature), 0)
+        values = split.activations(feature)
         names, ids = matcher.words
-        active = np.flatnonzero(values)
+        active = np.flatnonzero(values > 0)
         mass = np.bincount(ids[active], weights=values[active], minlength=len(names))
         seen = matcher.seen
         fires = active[values[active] >= stats.fires_at]

@@ -170,7 +170,7 @@ def _balanced(split: SplitEvidence, feature: int) -> np.ndarray:
     """
     fires = split.peaks(feature) > 0
     silent = np.float32(min(1.0, fires.sum() / max(1, (~fires).sum())))
-    return np.where(fires, np.float32(1.0), silent)[split.tokens.window_of]
+    return np.repeat(np.where(fires, np.float32(1.0), silent), np.diff(split.tokens.starts))
 
 
 def _joined_view(kind: str, parts: list[tuple[Sequence[str], np.ndarray]]) -> View:
