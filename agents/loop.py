@@ -18,6 +18,7 @@ from .notebook import Notebook
 from .records import Conclusion, Explanation, Hypothesis, Outcome, Probe, Record
 from .rules.language import Rule
 
+
 class Recorder(Protocol):
     """Is told what happens."""
 

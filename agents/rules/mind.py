@@ -243,7 +243,7 @@ def _conditions(rule: Rule) -> frozenset[object]:
 
 def coverage(rule: Rule, notebook: Notebook) -> float:
     """Share of the activation mass on tokens that the rule predicts to fire."""
-    return _coverage(rule, notebook.split, notebook.feature)
+    return _coverage(rule, notebook.split, notebook.feature)  # pyright: ignore[reportArgumentType]
 
 
 # A mind asks it of each hypothesis at every step.
