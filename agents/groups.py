@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from ..sae.evidence import FIRES_AT
+from ..sae.evidence import FIRES_AT, SplitEvidence
 from ..sae.tokens import TokenTable
 from .notebook import Notebook, counted
 from .records import MeasuredGroup, Outcome, Probe
@@ -109,15 +110,24 @@ def strongest(
 
 def _shares(groups: Sequence[Sequence[Clause]], notebook: Notebook) -> list[float]:
     """The share of the activation mass that each group of clauses predicts to fire."""
-    values = notebook.split.activations(notebook.feature)
+    return [_share(tuple(clauses), notebook.split, notebook.feature) for clauses in groups]
+
+
+# A mind asks it of each hypothesis at every step.
+@lru_cache(maxsize=1024)
+def _share(clauses: tuple[Clause, ...], split: SplitEvidence, feature: int) -> float:
+    active, values = _active(split, feature)
+    matcher, mass = matcher_of(split), float(values.sum())
+    covered = np.zeros(len(active), bool)
+    for clause in clauses:
+        if clause.level >= FIRES_AT:
+            covered |= matcher.clause(clause)[active]
+    return float(values[covered].sum()) / mass if mass > 0 else 0.0
+
+
+@lru_cache(maxsize=64)
+def _active(split: SplitEvidence, feature: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where a feature is active, int64 [m], and how strongly, float64 [m]."""
+    values = split.activations(feature)
     active = np.flatnonzero(values > 0)
-    values = values[active].astype(np.float64)
-    matcher, mass = matcher_of(notebook.split), float(values.sum())
-    found = []
-    for clauses in groups:
-        covered = np.zeros(len(active), bool)
-        for clause in clauses:
-            if clause.level >= FIRES_AT:
-                covered |= matcher.clause(clause)[active]
-        found.append(float(values[covered].sum()) / mass if mass > 0 else 0.0)
-    return found
+    return active, values[active].astype(np.float64)
