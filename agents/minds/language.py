@@ -94,7 +94,14 @@ class LanguageMind:
         except ReplyError as error:
             self.failures.append(f"The design step failed: {error}")
             return await RuleMind().design(notebook)
-        return _designs(found, notebook, self.negatives) or await RuleMind().design(notebook)
+        designs = _designs(found, notebook, self.negatives)
+        if designs:
+            return designs
+        self.failures.append(
+            f"The design step gave no text to run: none of its {len(found.probes)} is new, of a "
+            f"hypothesis that stands, and of the kind asked for. Code wrote the probes."
+        )
+        return await RuleMind().design(notebook)
 
     async def refine(self, notebook: Notebook) -> list[Proposal]:
         """Revisions that are measurably better than what they replace."""
@@ -134,8 +141,13 @@ class LanguageMind:
         try:
             found = await self._ask("conclude", Summary, notebook, last=True, live=candidates)
             by_id = {one.id: one for one, _ in candidates}
+            if found.hypothesis not in by_id:
+                self.failures.append(
+                    f"The conclusion names H{found.hypothesis}, which is none of those shown: it is "
+                    f"taken to speak of H{leader.id}."
+                )
             leader = by_id.get(found.hypothesis, leader)
-            names, description = found.labels, found.description
+            names, description = dict.fromkeys(found.labels), found.description
         except (BudgetExhausted, ReplyError) as error:
             self.failures.append(f"The conclusion is the leading hypothesis as it stood: {error}")
             names = labels(leader.rule) if leader.rule else (leader.kind,)

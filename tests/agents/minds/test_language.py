@@ -157,3 +157,18 @@ def test_words_without_a_sketch_are_judged_on_a_sample():
     assert "H0 has no sketch" in shown[0]
     wrongly = shown[0].split("Graded wrongly")[1]
     assert re.search(r"^0, \d+: .*\[\[boat\|\d+\]\]", wrongly, re.M)
+
+
+def test_what_names_no_hypothesis_is_told():
+    strayed = {
+        **GOOD,
+        "Trials": {"probes": [{**trial, "hypothesis": 7} for trial in GOOD["Trials"]["probes"]]},
+        "Summary": {"hypothesis": 7, "labels": ["boats", "boats"], "description": "boats"},
+    }
+    conclusion, _ = explain(scripted(**strayed))
+    notes = " ".join(conclusion.explanation.notes)
+    assert "none of its 9 is new" in notes
+    assert "names H7, which is none of those shown: it is taken to speak of H1" in notes
+    assert conclusion.probes
+    assert conclusion.explanation.hypothesis == 1
+    assert conclusion.explanation.labels == ("boats",)
