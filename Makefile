@@ -3,6 +3,8 @@
 # anywhere, in a path with spaces too.
 
 python := .venv/bin/python
+# Those that the others start, and the server of a real model, do not end by themselves.
+bench := $(filter-out benchmarks/scripted.py benchmarks/serve.py, $(wildcard benchmarks/*.py))
 not_everywhere := slow or browser or gpu
 
 .DEFAULT_GOAL := help
@@ -29,7 +31,7 @@ test-browser: setup ## run the tests that look at pages in a Chromium
 	@$(python) -m pytest -m browser $(ARGS) || [ $$? -eq 5 ] # 5: no such test yet
 
 bench: setup ## run the benchmarks; each prints its own figures
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(python) "$$file"; done
+	@set -e; for file in $(bench); do echo "== $$file"; $(python) "$$file"; done
 
 lint: setup ## check style, formatting and types
 	@status=0; \

@@ -87,7 +87,7 @@ async def estimate(
     found = []
     for feature in features:
         spending = Spending(budget)
-        task = Task(source, feature, thinker, spending, seed, lambda kind, payload: None)
+        task = Task(source, feature, thinker, spending, seed, lambda kind, *payloads: None)
         try:
             await EXPLAINERS[explainer].explain(task)
             found.append(Estimate(feature, 0, 0, 0.0, 0, 0, 0.0))

@@ -105,6 +105,10 @@ class LanguageMind:
             return await RuleMind().design(notebook)
         asked = designs(found, [one.id for one, _ in live], notebook, self.negatives)
         if not asked:
+            self.failures.append(
+                f"The design step gave no text to run: none of its {len(found.probes)} is new, of a "
+                f"hypothesis that stands, and of the kind asked for. Code wrote the probes."
+            )
             return await RuleMind().design(notebook)
         return [*asked, *for_untested_groups(live[0][0], asked, notebook, self.negatives)]
 

@@ -65,6 +65,15 @@ def run_budget(**caps: float | None) -> Budget:
         return Budget.of_run(**caps)  # pyright: ignore[reportArgumentType]
 
 
+def session_budget(**caps: float | None) -> Budget | None:
+    """Caps for a session; None where none is given, so that a run keeps its own."""
+    from ..sessions.ledger import UNCAPPED
+
+    given = {name: cap for name, cap in caps.items() if cap is not None}
+    with _typed_wrongly():
+        return replace(UNCAPPED, **given) if given else None
+
+
 @contextlib.contextmanager
 def _typed_wrongly() -> Iterator[None]:
     try:

@@ -31,12 +31,15 @@ JournalPath = Annotated[
     typer.Option(
         "--journal",
         envvar="SAGESCOPE_JOURNAL",
-        help="The file that holds all runs.  [default: sagescope.db]",
-        show_default=False,
+        help="The file that holds all runs.",
+        show_default="sagescope.db",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides everything that is drawn.")]
+RunToGoOn = Annotated[
+    str, typer.Option("--run", help="The run's name; one that was begun is gone on with.")
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 Concurrency = Annotated[
     int | None,
@@ -115,24 +118,54 @@ DryRun = Annotated[
 ]
 
 
-def _cap(option: str, what: str, default: str | bool = False) -> Any:
-    return typer.Option(option, min=0, help=what, show_default=default)
+#: What caps count.
+_CAPPED = {
+    "probes": "Texts run",
+    "rounds": "Turns of the loop",
+    "calls": "Calls of a language model",
+    "tokens": "Its tokens",
+    "cost": "US dollars",
+    "seconds": "Seconds",
+}
 
 
-MaxProbes = Annotated[int | None, _cap("--max-probes", "Texts run, for each feature.", "160")]
-MaxRounds = Annotated[
-    int | None,
-    _cap("--max-rounds", "Turns of the loop, for each feature.", "4, with a language model 3"),
-]
-MaxCalls = Annotated[
-    int | None, _cap("--max-calls", "Calls of a language model, for each feature.", "8")
-]
-MaxTokens = Annotated[int | None, _cap("--max-tokens", "Its tokens, for each feature.", "40000")]
-MaxCost = Annotated[float | None, _cap("--max-cost", "US dollars, for each feature.")]
-MaxSeconds = Annotated[float | None, _cap("--max-seconds", "Seconds, for each feature.")]
-RunMaxCalls = Annotated[int | None, _cap("--run-max-calls", "Calls, for the whole run.")]
-RunMaxTokens = Annotated[int | None, _cap("--run-max-tokens", "Tokens, for the whole run.")]
-RunMaxCost = Annotated[float | None, _cap("--run-max-cost", "US dollars, for the whole run.")]
+def _cap(name: str, default: str | bool = False) -> Any:
+    """A cap for each feature. default: as the help shows it."""
+    help = f"{_CAPPED[name]}, for each feature."
+    return typer.Option(f"--max-{name}", min=0, help=help, show_default=default)
+
+
+def _run_cap(name: str, help: str) -> Any:
+    return typer.Option(f"--run-max-{name}", min=0, help=help, show_default=False)
+
+
+MaxProbes = Annotated[int | None, _cap("probes", "160")]
+MaxRounds = Annotated[int | None, _cap("rounds", "4, with a language model 3")]
+MaxCalls = Annotated[int | None, _cap("calls", "8")]
+MaxTokens = Annotated[int | None, _cap("tokens", "40000")]
+MaxCost = Annotated[float | None, _cap("cost")]
+MaxSeconds = Annotated[float | None, _cap("seconds")]
+RunMaxCalls = Annotated[int | None, _run_cap("calls", "Calls, for the whole run.")]
+RunMaxTokens = Annotated[int | None, _run_cap("tokens", "Tokens, for the whole run.")]
+RunMaxCost = Annotated[float | None, _run_cap("cost", "US dollars, for the whole run.")]
 RunMaxSeconds = Annotated[
-    float | None, _cap("--run-max-seconds", "Seconds, for all features, from now on.")
+    float | None, _run_cap("seconds", "Seconds, for all features, from now on.")
 ]
+
+
+# -------------------------------------------------------------------- sessions
+
+# Without a value, a run that was begun keeps its own; a new one has the rule miner and no caps.
+Helper = Annotated[
+    str | None,
+    typer.Option("--mind", help="What helps.", show_default="rules, or as the run was begun"),
+]
+SessionSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Decides everything that is drawn.")
+]
+SessionMaxProbes = Annotated[int | None, _cap("probes")]
+SessionMaxRounds = Annotated[int | None, _cap("rounds")]
+SessionMaxCalls = Annotated[int | None, _cap("calls")]
+SessionMaxTokens = Annotated[int | None, _cap("tokens")]
+SessionMaxCost = Annotated[float | None, _cap("cost")]
+SessionMaxSeconds = Annotated[float | None, _cap("seconds")]

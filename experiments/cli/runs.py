@@ -14,9 +14,7 @@ from .app import app
 @app.command()
 def explain(
     features: options.Features,
-    run: Annotated[
-        str, typer.Option("--run", help="The run's name; one that was begun is gone on with.")
-    ] = "default",
+    run: options.RunToGoOn = "default",
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,

@@ -2,118 +2,105 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
 
 from . import opening, options
 from .app import app
 
-_Mind = Annotated[
-    str | None,
-    typer.Option("--mind", help="What helps.  [default: rules, or as the run was begun]"),
-]
-_Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Decides everything that is drawn.")
-]
-_MaxProbes = Annotated[
-    int | None, typer.Option("--max-probes", min=0, help="Texts run, for each feature.")
-]
-_MaxRounds = Annotated[
-    int | None, typer.Option("--max-rounds", min=0, help="Turns of the loop, for each feature.")
-]
-_MaxCalls = Annotated[
-    int | None, typer.Option("--max-calls", min=0, help="Calls of a language model.")
-]
-_MaxTokens = Annotated[
-    int | None, typer.Option("--max-tokens", min=0, help="Tokens of a language model.")
-]
 
-
-def _budget(**caps: int | None):
-    """Caps for a session; None where none is given, so that a run keeps its own."""
-    from dataclasses import replace
-
-    from ..sessions.ledger import UNCAPPED
-
-    given = {name: cap for name, cap in caps.items() if cap is not None}
-    return replace(UNCAPPED, **given) if given else None
-
-
-@app.command()
-def session(
-    feature: Annotated[int, typer.Argument(metavar="FEATURE", min=0, help="Its index.")],
-    run: Annotated[
-        str, typer.Option("--run", help="The run's name; one that was begun is gone on with.")
-    ] = "session",
+@contextlib.contextmanager
+def _opened(
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
     tokens: options.Tokens = options.TOKENS,
-    mind: _Mind = None,
-    seed: _Seed = None,
-    max_probes: _MaxProbes = None,
-    max_rounds: _MaxRounds = None,
-    max_calls: _MaxCalls = None,
-    max_tokens: _MaxTokens = None,
+    mind: options.Helper = None,
+    seed: options.SessionSeed = None,
+    max_probes: options.SessionMaxProbes = None,
+    max_rounds: options.SessionMaxRounds = None,
+    max_calls: options.SessionMaxCalls = None,
+    max_tokens: options.SessionMaxTokens = None,
+    max_cost: options.SessionMaxCost = None,
+    max_seconds: options.SessionMaxSeconds = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     journal: options.JournalPath = None,
+) -> Iterator[dict[str, Any]]:
+    """What both commands open from their options, as arguments of a session."""
+    budget = opening.session_budget(
+        probes=max_probes,
+        rounds=max_rounds,
+        calls=max_calls,
+        tokens=max_tokens,
+        cost=max_cost,
+        seconds=max_seconds,
+    )
+    with (
+        opening.open_journal(journal, create=True) as file,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+    ):
+        yield {"source": source, "journal": file, "mind": mind, "budget": budget, "seed": seed}
+
+
+def _opens(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `_opened` beside its own; `opened` is what they make."""
+    own = [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name != "opened"
+    ]
+    shared = inspect.signature(_opened, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def run(**typed: Any) -> None:
+        with _opened(**{name: typed.pop(name) for name in shared}) as opened:
+            command(opened, **typed)
+
+    signature = inspect.Signature([*own, *shared.values()])
+    run.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+    return run
+
+
+@app.command()
+@_opens
+def session(
+    opened: dict[str, Any],
+    feature: Annotated[int, typer.Argument(metavar="FEATURE", min=0, help="Its index.")],
+    run: options.RunToGoOn = "session",
     as_json: options.Json = False,
 ) -> None:
     """Explain a feature yourself: look, try texts, test hypotheses, with a mind to help."""
     from ..sessions.live import Session
     from ..sessions.prompt import converse
 
-    budget = _budget(probes=max_probes, rounds=max_rounds, calls=max_calls, tokens=max_tokens)
-    with (
-        opening.open_journal(journal, create=True) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
-        Session.open(
-            source, feature, run=run, journal=file, mind=mind, budget=budget, seed=seed
-        ) as here,
-    ):
+    with Session.open(opened.pop("source"), feature, run=run, **opened) as here:
         fine = converse(here, as_json=as_json)
     if not fine:
         raise typer.Exit(1)
 
 
 @app.command()
+@_opens
 def mcp(
+    opened: dict[str, Any],
     http: Annotated[
         int | None,
         typer.Option(
             "--http", metavar="PORT", min=0, max=65535, help="Serve HTTP on 127.0.0.1, not stdio."
         ),
     ] = None,
-    run: Annotated[
-        str, typer.Option("--run", help="The run's name; one that was begun is gone on with.")
-    ] = "agent",
+    run: options.RunToGoOn = "agent",
     who: Annotated[
         str, typer.Option("--as", help="The agent's name, for the leaderboard.")
     ] = "agent",
-    subject: options.Subject = options.SUBJECT,
-    sae: options.Sae = None,
-    corpus: options.Corpus = options.CORPUS,
-    tokens: options.Tokens = options.TOKENS,
-    mind: _Mind = None,
-    seed: _Seed = None,
-    max_probes: _MaxProbes = None,
-    max_rounds: _MaxRounds = None,
-    max_calls: _MaxCalls = None,
-    max_tokens: _MaxTokens = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    journal: options.JournalPath = None,
 ) -> None:
     """Let an agent explain features, through the Model Context Protocol."""
     from ..sessions.tools import serve
 
-    budget = _budget(probes=max_probes, rounds=max_rounds, calls=max_calls, tokens=max_tokens)
-    with (
-        opening.open_journal(journal, create=True) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
-    ):
-        serve(
-            source, run=run, journal=file, mind=mind, budget=budget, seed=seed, who=who, port=http
-        )
+    serve(opened.pop("source"), run=run, who=who, port=http, **opened)

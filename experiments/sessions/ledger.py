@@ -206,6 +206,8 @@ class Ledger:
             "tokens": spending.tokens,
             "probes": spending.probes,
             "seconds": round(self._seconds, 3),
+            "cost": spending.cost,
+            "unpriced": spending.unpriced,
         }
 
     def made_by(self) -> tuple[str, str]:

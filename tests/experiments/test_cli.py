@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from sagescope.experiments import Journal, cli
 from sagescope.experiments.cli import app
-from sagescope.sae.errors import SAEError
+from sagescope.sae.errors import SAEError, SagescopeError
 
 REPOSITORY = Path(__file__).parents[2]
 ENGLISH = {path.name: path.read_text("utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
@@ -332,6 +332,26 @@ def test_a_run_where_nothing_is_done_yet(opened):
         begun.write("session", {"features": [0]})
     assert "No feature" in run("results", "x").stdout
     assert run("results", "x", "--json").stdout == ""
+
+
+@pytest.mark.parametrize("command", ["session 0", "mcp"])
+def test_sessions_take_every_cap(opened, monkeypatch, command: str):
+    from sagescope.agents.budget import Budget
+    from sagescope.experiments.sessions import live, tools
+
+    asked: list[Any] = []
+
+    def open_nothing(*_, budget, **__):
+        asked.append(budget)
+        raise SagescopeError("Enough is known.")
+
+    monkeypatch.setattr(live.Session, "open", open_nothing)
+    monkeypatch.setattr(tools, "serve", open_nothing)
+    caps = {field.name: n for n, field in enumerate(dataclasses.fields(Budget), 1)}
+    typed = [part for name, cap in caps.items() for part in (f"--max-{name}", str(cap))]
+    run(*command.split(), code=1)
+    run(*command.split(), *typed, code=1)
+    assert asked == [None, Budget(**caps)]
 
 
 # --- SAEs ----------------------------------------------------------------------------------------

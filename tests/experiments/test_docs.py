@@ -1,12 +1,19 @@
 """The Python that the documentation shows runs."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PYTHON = Path(__file__).parents[2] / "docs" / "python.md"
 MODEL, FUNCTION, READING = re.findall(r"```python\n(.*?)```", PYTHON.read_text("utf-8"), re.DOTALL)
+
+
+SESSIONS = PYTHON.with_name("sessions.md")
+CELL, AGENT = re.findall(r"```python\n(.*?)```", SESSIONS.read_text("utf-8"), re.DOTALL)
 
 
 def execute(code: str) -> dict:
@@ -48,3 +55,33 @@ def test_a_model_and_an_sae(tmp_path: Path, monkeypatch, capsys):
     names = execute(MODEL.replace('"SAE"', repr(pretrained_names()[0])))
     assert [result.index for result in names["results"]] == [0, 1, 2, 3]
     assert "density" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+async def test_a_notebook_cell(tmp_path: Path, monkeypatch):
+    """Inside a running event loop, as in a notebook; its feature needs no collecting."""
+    from sagescope.experiments.sessions.views import html_of
+
+    monkeypatch.chdir(tmp_path)
+    session = execute(CELL)["session"]
+    with session:
+        trials = session.trials()
+        assert "44.36" in html_of(trials)
+        assert [one.outcome.agreed for one in trials.trials] == [True, True]
+
+
+@pytest.mark.slow
+def test_an_agent_over_stdio(tmp_path: Path):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(
+        [sys.executable, "-c", AGENT],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, second, last = ran.stdout.splitlines()
+    assert first.endswith(" True")
+    assert second.endswith(" False")
+    assert last.startswith("robot 0.")

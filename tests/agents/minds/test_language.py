@@ -246,3 +246,18 @@ def test_letters_are_spelled_as_they_are():
     answers = {**GOOD, "Proposals": {"hypotheses": [claim]}, "Trials": trials}
     explain(scripted(**answers))
     assert '"Boats & <ships> that don\'t float: café."' in seen[0]
+
+
+def test_what_names_no_hypothesis_is_told():
+    strayed = {
+        **GOOD,
+        "Trials": {"probes": [{**trial, "hypothesis": 7} for trial in GOOD["Trials"]["probes"]]},
+        "Summary": {"hypothesis": 7, "labels": ["cars", "cars"], "description": "cars"},
+    }
+    conclusion, _ = explain(scripted(**strayed))
+    notes = " ".join(conclusion.explanation.notes)
+    assert "none of its 9 is new" in notes
+    assert "names hypothesis 7, which does not stand" in notes
+    assert conclusion.probes
+    assert conclusion.explanation.hypothesis == 1
+    assert conclusion.explanation.labels == ("boats",)
