@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from ..sae.evidence import FIRES_AT
+from ..sae.evidence import FIRES_AT, SplitEvidence
 from ..sae.tokens import TokenTable
 from .notebook import Notebook, counted
 from .records import MeasuredGroup, Outcome, Probe
@@ -18,7 +19,13 @@ from .rules.sample import matcher_of
 
 def coverage(rule: Rule, notebook: Notebook) -> float:
     """Share of the activation mass on tokens that the rule predicts to fire."""
-    return _shares([rule.clauses], notebook)[0]
+    return _coverage(rule.clauses, notebook.split, notebook.feature)
+
+
+# A mind asks it of each hypothesis at every step.
+@lru_cache(maxsize=1024)
+def _coverage(clauses: tuple[Clause, ...], split: SplitEvidence, feature: int) -> float:
+    return _shares([clauses], split, feature)[0]
 
 
 def groups_of(
@@ -36,13 +43,14 @@ def groups_of(
             others.setdefault(label(clause), []).append(place)
     groups = [*named, *(MeasuredGroup(label=n, clauses=tuple(c)) for n, c in others.items())]
     members = [[rule.clauses[place] for place in group.clauses] for group in groups]
+    shares = _shares(members, notebook.split, notebook.feature)
     found = [
         group.model_copy(
             update={"level": max(clause.level for clause in clauses), "coverage": share}
         )
         if clauses
         else group
-        for group, clauses, share in zip(groups, members, _shares(members, notebook), strict=True)
+        for group, clauses, share in zip(groups, members, shares, strict=True)
     ]
     return tuple(sorted(found, key=lambda group: -(group.coverage or 0.0)))
 
@@ -107,12 +115,12 @@ def strongest(
     return [int(at) if levels[at, text] >= 0 else None for text, at in enumerate(best)]
 
 
-def _shares(groups: Sequence[Sequence[Clause]], notebook: Notebook) -> list[float]:
+def _shares(groups: Sequence[Sequence[Clause]], split: SplitEvidence, feature: int) -> list[float]:
     """The share of the activation mass that each group of clauses predicts to fire."""
-    values = notebook.split.activations(notebook.feature)
+    values = split.activations(feature)
     active = np.flatnonzero(values > 0)
     values = values[active].astype(np.float64)
-    matcher, mass = matcher_of(notebook.split), float(values.sum())
+    matcher, mass = matcher_of(split), float(values.sum())
     found = []
     for clauses in groups:
         covered = np.zeros(len(active), bool)

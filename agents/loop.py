@@ -7,7 +7,7 @@ on its own mistakes over the `explain` split, and words the conclusion; it decid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -27,7 +27,12 @@ from .records import (
 )
 from .rules.language import Rule
 
-Recorder = Callable[[str, Record], None]
+
+class Recorder(Protocol):
+    """Is told what happens."""
+
+    def __call__(self, kind: str, /, *records: Record) -> object:
+        """Records of one kind, all that came at once."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ class Investigation:
     """One feature under investigation, a step at a time; batch runs and sessions both drive it.
 
     notebook: what is known, which only this class writes to. mind: may be exchanged between steps.
-    record: is told each hypothesis, probe, outcome and verdict as it happens, before anything that
-    builds on it.
+    record: is told hypotheses, probes, outcomes and verdicts as they happen, before anything that
+    builds on them.
     """
 
     def __init__(
@@ -126,8 +131,8 @@ class Investigation:
             self.notebook.hypotheses.append(hypothesis)
             if proposal.parent is not None:
                 self.notebook.refined.add(proposal.parent)
-            self._record("hypothesis", hypothesis)
             added.append(hypothesis)
+        self._record("hypothesis", *added)
         return added
 
     async def round(self) -> bool:
@@ -184,8 +189,7 @@ class Investigation:
         ]
         self.notebook.spending.spend("probes", len(probes))
         self.notebook.probes.extend(probes)
-        for probe in probes:
-            self._record("probe", probe)
+        self._record("probe", *probes)
         return probes
 
     async def measure(self, probes: Sequence[Probe]) -> list[Outcome]:
@@ -204,9 +208,9 @@ class Investigation:
                 fired=fired,
                 agreed=fired == probe.fires,
             )
-            notebook.outcomes.append(outcome)
-            self._record("outcome", outcome)
             outcomes.append(outcome)
+        notebook.outcomes.extend(outcomes)
+        self._record("outcome", *outcomes)
         return outcomes
 
     async def refine(self) -> list[Hypothesis]:
@@ -220,8 +224,7 @@ class Investigation:
 
     def judge(self) -> None:
         """Write down what the outcomes so far say of each hypothesis."""
-        for hypothesis in self.notebook.hypotheses:
-            self._record("verdict", self.notebook.verdict(hypothesis))
+        self._record("verdict", *map(self.notebook.verdict, self.notebook.hypotheses))
 
     async def conclude(self, status: Literal["concluded", "out_of_budget"]) -> Conclusion:
         """The mind's explanation, with all that led to it."""

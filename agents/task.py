@@ -16,8 +16,8 @@ from .records import Conclusion
 class Task:
     """One feature to explain, and what may be used for it.
 
-    spending: counts what it takes, and holds the caps. record: is told each hypothesis, probe,
-    outcome and verdict as it happens.
+    spending: counts what it takes, and holds the caps. record: is told hypotheses, probes,
+    outcomes and verdicts as they happen.
     """
 
     source: FeatureSource

@@ -254,9 +254,9 @@ class _Worker:
     async def _conclude(self, feature: int, spending: Spending) -> Conclusion:
         written: set[tuple[str, int]] = set()
 
-        def record(kind: str, payload: Record) -> None:
-            written.add((kind, _number(payload)))
-            self.run.write(kind, _plain(payload), feature)
+        def record(kind: str, /, *records: Record) -> None:
+            written.update((kind, _number(one)) for one in records)
+            self.run.write_all([(kind, _plain(one), feature) for one in records])
 
         job = self.job
         task = Task(
@@ -269,9 +269,7 @@ class _Worker:
         )
         conclusion = await EXPLAINERS[job.explainer].explain(task)
         for kind, records in (("probe", conclusion.probes), ("outcome", conclusion.outcomes)):
-            for one in records:
-                if (kind, _number(one)) not in written:
-                    record(kind, one)
+            record(kind, *(one for one in records if (kind, _number(one)) not in written))
         return conclusion
 
 

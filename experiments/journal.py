@@ -232,6 +232,8 @@ class Run:
             (self.id, feature, kind, _now(), json.dumps(payload))
             for kind, payload, feature in events
         ]
+        if not rows:
+            return
         with self.journal._transaction():
             self.journal._connection.executemany(
                 "INSERT INTO events (run, feature, kind, at, payload) VALUES (?, ?, ?, ?, ?)", rows

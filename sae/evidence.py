@@ -86,6 +86,7 @@ class SplitEvidence:
         self.tokens = tokens
         kept = max(4, KEPT_BYTES // (4 * max(1, len(tokens))))
         self._activations_of = lru_cache(maxsize=min(64, kept))(activations_of)
+        self._stats: dict[int, FeatureStats] = {}
 
     def activations(self, feature: int) -> np.ndarray:
         """float32 [n]: the feature's activation on each token of the split. Do not write to it."""
@@ -120,6 +121,11 @@ class SplitEvidence:
 
     def stats(self, feature: int) -> FeatureStats:
         """How the feature fires on this split."""
+        if feature not in self._stats:
+            self._stats[feature] = self._computed_stats(feature)
+        return self._stats[feature]
+
+    def _computed_stats(self, feature: int) -> FeatureStats:
         values = self.activations(feature)
         firing = values[values > 0]
         peaks = np.sort(self.peaks(feature))[::-1][:TOP_CONTEXTS]
@@ -171,8 +177,10 @@ class SplitEvidence:
         mass = np.bincount(self.tokens.ids, weights=values, minlength=len(self.tokens.vocab))
         favourites = np.argsort(-mass, kind="stable")[:10]
         favourites = favourites[mass[favourites] > 0]
+        is_favourite = np.zeros(len(mass), bool)
+        is_favourite[favourites] = True
         holds = np.zeros(len(self.tokens.starts) - 1, bool)
-        holds[self.tokens.window_of[np.isin(self.tokens.ids, favourites)]] = True
+        holds[self.tokens.window_of[is_favourite[self.tokens.ids]]] = True
         chosen = np.flatnonzero(holds & (self.peaks(feature) <= 0))
         chosen = np.random.default_rng(seed).permutation(chosen)[:n]
         return [self.exemplar(feature, int(window)) for window in chosen]

@@ -53,14 +53,14 @@ class WordRow:
 def excerpt(tokens: Sequence[str], values: np.ndarray, peak: int, unit: float) -> str:
     """The stretch around a token, marked."""
     low, high = max(0, peak - BEFORE), min(len(tokens), peak + AFTER + 1)
-    parts = []
-    for token, value in zip(tokens[low:high], values[low:high], strict=True):
-        share = value / unit if unit > 0 else 0.0
-        shown = visible(token)
+    parts = list(tokens[low:high])
+    shares = values[low:high] / unit if unit > 0 else np.zeros(len(parts))
+    for place in np.flatnonzero(shares >= MARKED):
+        shown = visible(parts[place])
         lead = shown[: len(shown) - len(shown.lstrip())]
-        mark = f"{lead}[[{shown.lstrip()}|{min(10, round(10 * share))}]]"
-        parts.append(mark if share >= MARKED else shown)
-    text = ("… " if low else "") + "".join(parts) + (" …" if high < len(tokens) else "")
+        parts[place] = f"{lead}[[{shown.lstrip()}|{min(10, round(10 * shares[place]))}]]"
+    text = visible("".join(parts))
+    text = ("… " if low else "") + text + (" …" if high < len(tokens) else "")
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -137,6 +137,12 @@ def words(notebook: Notebook, n: int = WORDS) -> list[WordRow]:
     return [tally.row(number) for number in tally.heaviest(n)]
 
 
+def heaviest(weights: np.ndarray, n: int) -> list[int]:
+    """The places of the n highest weights above 0, the highest first, the first of equal ones."""
+    places = np.flatnonzero(weights > 0)
+    return places[np.argsort(-weights[places], kind="stable")[:n]].tolist()
+
+
 @dataclass(frozen=True)
 class Tally:
     """What each word of the `explain` split does.
@@ -161,19 +167,19 @@ class Tally:
     @classmethod
     def _made(cls, split: SplitEvidence, feature: int, stats: FeatureStats) -> Tally:
         matcher = matcher_of(split)
-        values = np.maximum(split.activations(feature), 0)
+        values = split.activations(feature)
         names, ids = matcher.words
-        mass = np.bincount(ids, weights=values, minlength=len(names))
-        seen = np.bincount(ids, minlength=len(names))
-        fires = (values >= stats.fires_at) & (values > 0)
-        fired = np.bincount(ids, weights=fires, minlength=len(names)).astype(int)
+        active = np.flatnonzero(values > 0)
+        mass = np.bincount(ids[active], weights=values[active], minlength=len(names))
+        seen = matcher.seen
+        fires = active[values[active] >= stats.fires_at]
+        fired = np.bincount(ids[fires], minlength=len(names))
         level = 10 * mass / np.maximum(seen, 1) / (stats.typical_max or 1.0)
         return cls(matcher, ids, mass / (mass.sum() or 1.0), fired, seen, level)
 
     def heaviest(self, n: int) -> list[int]:
         """The numbers of the words with the most activation."""
-        order = np.argsort(-self.mass, kind="stable")[:n]
-        return [int(number) for number in order if self.mass[number] > 0]
+        return heaviest(self.mass, n)
 
     def row(self, number: int) -> WordRow:
         """One word as a row of a table."""

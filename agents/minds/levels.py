@@ -24,6 +24,8 @@ def measured_rule(groups: Sequence[Group], notebook: Notebook) -> Rule | None:
         return None
     sample = sample_of(notebook)
     clauses = refit(sample, rule.clauses)
-    mass = [float(sample.target[sample.clause(clause)].sum()) for clause in clauses]
+    places, masks = sample.held(clauses)
+    target = sample.target[places]
+    mass = [float(target[mask].sum()) for mask in masks]
     order = sorted(range(len(clauses)), key=lambda place: -mass[place])
     return rule.model_copy(update={"clauses": tuple(clauses[place] for place in order)})

@@ -15,7 +15,7 @@ import numpy as np
 from ...sae.evidence import FIRES_AT
 from ..notebook import Notebook
 from ..rules.language import Rule
-from .exhibits import Tally, excerpt
+from .exhibits import Tally, excerpt, heaviest
 from .samples import sample_of
 
 #: Words shown of each kind, and how many of these with an excerpt.
@@ -59,20 +59,23 @@ class Mistakes:
     def of(cls, rule: Rule, notebook: Notebook) -> Mistakes:
         """The mistakes of a rule."""
         sample = sample_of(notebook)
-        target = sample.target[: sample.n_corpus]
-        said = sample.predict(rule)[: sample.n_corpus]
+        whole, said = sample.target, sample.predict(rule)
+        # Where nothing fires and nothing is foreseen, which is nearly everywhere, is no mistake.
+        looked = np.flatnonzero((whole > 0) | (said > 0))
+        target, said = whole[looked], said[looked]
+        total = whole.sum()
         active = target > 0
         found = active & (said >= np.minimum(FIRES_AT, target / 2))
         claimed = said >= FIRES_AT
         silent = claimed & (target < FIRES_AT)
         missed = active & ~found & (target >= FIRES_AT / 2)
-        mass = float(target.sum()) or 1.0
+        mass = float(total) or 1.0
         return cls(
             coverage=float(target[found].sum()) / mass,
             precision=float((claimed & ~silent).sum() / max(1, claimed.sum())),
             recalls=_recalls(target, found),
-            missed=_by_word(missed, target, notebook, weights=target / mass),
-            silent=_by_word(silent, target, notebook, weights=silent.astype(float)),
+            missed=_by_word(looked[missed], whole, total, notebook, target[missed] / mass),
+            silent=_by_word(looked[silent], whole, total, notebook, np.ones(silent.sum())),
         )
 
 
@@ -87,19 +90,22 @@ def _recalls(target: np.ndarray, found: np.ndarray) -> dict[str, float | None]:
 
 
 def _by_word(
-    wrong: np.ndarray, target: np.ndarray, notebook: Notebook, weights: np.ndarray
+    places: np.ndarray,
+    target: np.ndarray,
+    total: np.float32,
+    notebook: Notebook,
+    weights: np.ndarray,
 ) -> tuple[Mistake, ...]:
-    places = np.flatnonzero(wrong)
+    """The words at the places where a rule is wrong, by weight; total: of all activation."""
     if not len(places):
         return ()
     tally = Tally.of(notebook)
     ids = tally.ids[places]
-    weight = np.bincount(ids, weights=weights[places], minlength=len(tally.mass))
+    weight = np.bincount(ids, weights=weights, minlength=len(tally.mass))
     count = np.bincount(ids, minlength=len(tally.mass))
-    worst = [int(n) for n in np.argsort(-weight, kind="stable")[:WORDS] if weight[n] > 0]
     return tuple(
-        _mistake(number, places[ids == number], rank, tally, target, notebook, count[number])
-        for rank, number in enumerate(worst)
+        _mistake(number, places[ids == number], rank, tally, target, total, notebook, count[number])
+        for rank, number in enumerate(heaviest(weight, WORDS))
     )
 
 
@@ -109,12 +115,13 @@ def _mistake(
     rank: int,
     tally: Tally,
     target: np.ndarray,
+    total: np.float32,
     notebook: Notebook,
     count: int,
 ) -> Mistake:
     level = float(target[places].mean())
     strength = next(name for name, low in STRENGTHS.items() if level >= low)
-    share = float(target[places].sum() / (target.sum() or 1.0))
+    share = float(target[places].sum() / (total or 1.0))
     example = None
     if rank < EXCERPTS:
         middle = places[np.argsort(target[places], kind="stable")][len(places) // 2]

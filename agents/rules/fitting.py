@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .language import Clause, Rule
+from .match import highest
 from .sample import Sample
 from .values import VALUE_COST
 
@@ -16,8 +17,12 @@ CONDITION_COST = 0.006
 
 def loss(sample: Sample, clauses: Sequence[Clause]) -> float:
     """Σ w (y − p)² of a rule of these clauses."""
-    gap = sample.target - sample.predict(Rule(clauses=tuple(clauses)))
-    return float(np.sum(sample.weight * np.square(gap)))
+    # Where no clause holds, which is nearly everywhere, the gap is the target.
+    places, masks = sample.held(clauses)
+    gap = sample.target[places] - highest(clauses, masks, len(places))
+    terms = sample.weighted_squares.copy()
+    terms[places] = sample.weight[places] * np.square(gap)
+    return float(np.sum(terms))
 
 
 def cost(sample: Sample, rule: Rule) -> float:
@@ -30,21 +35,23 @@ def refit(sample: Sample, clauses: Sequence[Clause], turns: int = 4) -> list[Cla
     """The same clauses with levels fitted to the tokens on which each has the last word."""
     if not clauses:
         return []
-    masks = [sample.clause(clause) for clause in clauses]
     # Where no clause holds there is nothing to fit, and that is nearly everywhere.
-    held = np.flatnonzero(np.logical_or.reduce(masks))
-    masks = [mask[held] for mask in masks]
+    held, masks = sample.held(clauses)
     weights, targets = sample.weight[held], sample.target[held]
+    products = weights * targets
     levels = np.array([clause.level for clause in clauses])
+    before = None
     for _ in range(turns):
         stacked = np.where(masks, levels[:, None], -1.0)
         owner = np.where(stacked.max(axis=0) >= 0, stacked.argmax(axis=0), -1)
+        if before is not None and np.array_equal(owner, before):
+            break  # the same tokens give the same levels
+        before = owner
         for place in range(len(clauses)):
             mine = owner == place
             weight = float(weights[mine].sum())
             if weight > 0:
-                total = float((weights[mine] * targets[mine]).sum())
-                levels[place] = total / (weight + 1.0)
+                levels[place] = float(products[mine].sum()) / (weight + 1.0)
     return [
         clause.model_copy(update={"level": round(float(level), 3)})
         for clause, level in zip(clauses, levels, strict=True)

@@ -17,8 +17,8 @@ _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s*$|\n\s*$")
 _WORD_CHARACTER = re.compile(r"\w")
 
 
-#: How many answers a Matcher keeps (a byte for each token each) before it forgets them all.
-KEPT = 300
+#: How many answers a Matcher keeps (a bit for each token each) before it forgets them all.
+KEPT = 2400
 
 
 class Matcher:
@@ -30,10 +30,8 @@ class Matcher:
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction for each token, in the SAE's units."""
-        levels = np.zeros(len(self.table), np.float32)
-        for clause in rule.clauses:
-            np.maximum(levels, clause.level, out=levels, where=self.clause(clause))
-        return levels * np.float32(rule.unit)
+        masks = [self.clause(clause) for clause in rule.clauses]
+        return highest(rule.clauses, masks, len(self.table)) * np.float32(rule.unit)
 
     def clause(self, clause: Clause) -> np.ndarray:
         """bool [n]: where all conditions of a clause hold."""
@@ -44,35 +42,51 @@ class Matcher:
 
     def condition(self, condition: Condition) -> np.ndarray:
         """bool [n]: where a condition holds."""
-        holds = self._kept.get(condition)
-        if holds is None:
-            holds = (
-                self._near(condition) if isinstance(condition, Near) else self._placed(condition)
-            )
-            holds = self._keep(condition, ~holds if condition.negated else holds)
-        return holds
+        if isinstance(condition, Near) and condition.is_current:
+            holds = self.match(condition.match)
+            return ~holds if condition.negated else holds
+        kept = self._kept.get(condition)
+        if kept is not None:
+            return self._unpacked(kept)
+        holds = self._near(condition) if isinstance(condition, Near) else self._placed(condition)
+        return self._keep(condition, ~holds if condition.negated else holds)
 
     def match(self, match: Match) -> np.ndarray:
         """bool [n]: which tokens have a property."""
-        holds = self._kept.get(match)
-        if holds is None:
-            if match.kind in ("word", "stem", "suffix"):
-                names, ids = self.words
-                wanted = tuple(value.casefold() for value in match.values)
-                if match.kind == "word":
-                    numbers = self._spelled.numbers
-                    hits = np.zeros(len(names), bool)
-                    hits[[numbers[value] for value in wanted if value in numbers]] = True
-                elif match.kind == "stem":
-                    hits = [name.startswith(wanted) for name in names]
-                else:
-                    hits = [name.endswith(wanted) for name in names]
-                hits[0] = False  # no word
-            else:
-                ids = self.table.ids
-                hits = _token_hits(match, self.table.vocab)
-            holds = self._keep(match, np.array(hits, bool)[ids] if len(ids) else np.zeros(0, bool))
+        kept = self._kept.get(match)
+        if kept is not None:
+            return self._unpacked(kept)
+        return self._keep(match, self._matched(match))
+
+    def held(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """int64 [m]: the tokens on which any of the clauses holds; and of each, bool [m]: on which."""
+        return held([self.clause(clause) for clause in clauses], len(self.table))
+
+    def _matched(self, match: Match) -> np.ndarray:
+        if match.kind == "word":
+            return self._is_one_of({value.casefold() for value in match.values})
+        if match.kind not in ("stem", "suffix"):
+            return _token_hits(match, self.table.vocab)[self.table.ids]
+        names, ids = self.words
+        wanted = tuple(value.casefold() for value in match.values)
+        is_hit = str.startswith if match.kind == "stem" else str.endswith
+        hits = np.array([is_hit(name, wanted) for name in names])
+        hits[0] = False  # no word
+        return hits[ids]
+
+    def _is_one_of(self, words: set[str]) -> np.ndarray:
+        """bool [n]: which tokens are one of these words. Their places are looked up, not searched."""
+        numbers, (order, starts) = self._spelled.numbers, self._occurrences
+        holds = np.zeros(len(self.table), bool)
+        for number in (numbers[word] for word in words - {""} if word in numbers):
+            holds[order[starts[number] : starts[number + 1]]] = True
         return holds
+
+    @cached_property
+    def _occurrences(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places ordered by their word, and where each word's begin."""
+        ids = self.words[1]
+        return np.argsort(ids, kind="stable"), np.concatenate([[0], np.cumsum(self.seen)])
 
     def _placed(self, position: Position) -> np.ndarray:
         place = self.table.position if position.of == "text" else self.in_sentence
@@ -82,20 +96,31 @@ class Matcher:
     def _keep(self, question: Match | Condition, answer: np.ndarray) -> np.ndarray:
         if len(self._kept) >= KEPT:
             self._kept.clear()
-        self._kept[question] = answer
+        self._kept[question] = np.packbits(answer)
         return answer
+
+    def _unpacked(self, kept: np.ndarray) -> np.ndarray:
+        return np.unpackbits(kept, count=len(self.table)).view(bool)
 
     def _near(self, near: Near) -> np.ndarray:
         here = self.match(near.match)
-        if near.is_current:
-            return here
         table, n = self.table, len(self.table)
+        if near.first is not None and (near.last - near.first + 1) * np.count_nonzero(here) <= n:
+            return self._around(np.flatnonzero(here), near.first, near.last, near.at_least)
         total = np.concatenate([[0], np.cumsum(here)])
         place = np.arange(n)
         begin, end = table.starts[table.window_of], table.starts[table.window_of + 1]
         low = begin if near.first is None else np.clip(place + near.first, begin, end)
         high = np.clip(place + near.last + 1, low, end)
         return total[high] - total[low] >= near.at_least
+
+    def _around(self, hits: np.ndarray, first: int, last: int, at_least: int) -> np.ndarray:
+        """bool [n]: which tokens have at least so many of the places `hits` at these offsets."""
+        window_of, n = self.table.window_of, len(self.table)
+        seen_from = hits[:, None] - np.arange(first, last + 1)
+        within = (seen_from >= 0) & (seen_from < n)
+        within[within] = (window_of[hits][:, None] == window_of[seen_from % n])[within]
+        return np.bincount(seen_from[within], minlength=n) >= at_least
 
     def spelling(self, word: str) -> str:
         """The commonest spelling of a case-folded word in this table, or the word itself."""
@@ -121,6 +146,11 @@ class Matcher:
         space between, continues its word. Word 0 is the empty one: the token is no word.
         """
         return self._spelled.names, self._spelled.ids
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """int64 [words]: how many tokens each of the distinct words has."""
+        return np.bincount(self.words[1], minlength=len(self.words[0]))
 
     @cached_property
     def _spelled(self) -> _Words:
@@ -156,23 +186,44 @@ def _words(table: TokenTable) -> _Words:
         if is_word[token]:
             word = spelled.casefold()
             found[place] = names.setdefault(word, len(names))
-            spellings.setdefault(word, Counter())[spelled] += 1
+            if word not in spellings:
+                spellings[word] = Counter()
+            spellings[word][spelled] += 1
         open_word, last_window = closes[token], window
     return _Words(list(names), found, spellings, names)
 
 
-def _token_hits(match: Match, vocab: Sequence[str]) -> list[bool]:
+def _token_hits(match: Match, vocab: Sequence[str]) -> np.ndarray:
+    """bool [vocab]: which token strings have a property."""
     if match.kind == "token":
         wanted = set(match.values)
-        return [token in wanted for token in vocab]
+        return np.array([token in wanted for token in vocab], bool)
     sources = [SHAPES[v] for v in match.values] if match.kind == "shape" else match.values
     patterns = [_compiled(source) for source in sources]
-    return [any(p.fullmatch(token.strip()) for p in patterns) for token in vocab]
+    hits = [any(p.fullmatch(token.strip()) for p in patterns) for token in vocab]
+    return np.array(hits, bool)
 
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
+
+
+def held(masks: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """int64 [m]: where any of the masks (bool [n]) is set; and of each, bool [m]: where there."""
+    any_holds = np.zeros(n, bool)
+    for mask in masks:
+        any_holds |= mask
+    places = np.flatnonzero(any_holds)
+    return places, [mask[places] for mask in masks]
+
+
+def highest(clauses: Sequence[Clause], masks: Sequence[np.ndarray], m: int) -> np.ndarray:
+    """float32 [m]: the highest level of the clauses that hold, by their masks (bool [m]), else 0."""
+    levels = np.zeros(m, np.float32)
+    for clause, mask in sorted(zip(clauses, masks, strict=True), key=lambda pair: pair[0].level):
+        levels[mask] = clause.level  # the highest comes last, and stays
+    return levels
 
 
 def predict(rule: Rule, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 from ...sae.evidence import SplitEvidence
 from ...sae.tokens import TokenActivations, TokenTable
 from .language import Clause, Condition, Rule
-from .match import Matcher
+from .match import Matcher, held
 
 #: A probe is an experiment, a corpus token an observation: how much more a probe's token counts,
 #: as a share of the feature's energy in the corpus (and at least PROBE_WEIGHT_MIN).
@@ -29,6 +29,12 @@ def matcher_of(split: SplitEvidence) -> Matcher:
     return Matcher(split.tokens)
 
 
+# As many as features go at once: a feature's probes are asked about again after each call.
+@lru_cache(maxsize=64)
+def _matcher_of_texts(texts: tuple[tuple[str, ...], ...]) -> Matcher:
+    return Matcher(TokenTable.of(texts))
+
+
 @dataclass(frozen=True)
 class View:
     """A way to name tokens. ids: int32 [n], each token's name; names[0] is for none."""
@@ -42,13 +48,14 @@ class Sample:
     """A feature's activations on a corpus and on probes, as shares of its typical maximum.
 
     target: float32 [n], activation / typical maximum, at most 1.5. weight: float32 [n] (corpus: see
-    `_balanced`). weighted_energy: Σ weight × target². unit: the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
+    `_balanced`). weighted_squares: float32 [n], weight × target². weighted_energy: their sum. unit:
+    the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
     """
 
     def __init__(self, split: SplitEvidence, feature: int, probes: Sequence[TokenActivations] = ()):
         self.unit = split.stats(feature).typical_max
         self._corpus = matcher_of(split)
-        self._probes = Matcher(TokenTable.of([probe.tokens for probe in probes]))
+        self._probes = _matcher_of_texts(tuple(probe.tokens for probe in probes))
         self.n_corpus = len(split.tokens)
         measured = [split.activations(feature), *(probe.activations for probe in probes)]
         self.target = np.clip(np.concatenate(measured) / (self.unit or 1.0), 0, 1.5)
@@ -56,7 +63,8 @@ class Sample:
         heavy = max(PROBE_WEIGHT_MIN, PROBE_WEIGHT * self.energy)
         self.weight = np.full(len(self.target), heavy, np.float32)
         self.weight[: self.n_corpus] = _balanced(split, feature)
-        self.weighted_energy = float(np.sum(self.weight * np.square(self.target))) or 1.0
+        self.weighted_squares = self.weight * np.square(self.target)
+        self.weighted_energy = float(np.sum(self.weighted_squares)) or 1.0
 
     def __len__(self) -> int:
         return len(self.target)
@@ -70,6 +78,10 @@ class Sample:
     def clause(self, clause: Clause) -> np.ndarray:
         """bool [n]: where a clause holds."""
         return np.concatenate([self._corpus.clause(clause), self._probes.clause(clause)])
+
+    def held(self, clauses: Sequence[Clause]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """int64 [m]: the tokens on which any of the clauses holds; and of each, bool [m]: on which."""
+        return held([self.clause(clause) for clause in clauses], len(self))
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction, as a share of the typical maximum."""
@@ -158,7 +170,7 @@ def _balanced(split: SplitEvidence, feature: int) -> np.ndarray:
     """
     fires = split.peaks(feature) > 0
     silent = np.float32(min(1.0, fires.sum() / max(1, (~fires).sum())))
-    return np.where(fires, np.float32(1.0), silent)[split.tokens.window_of]
+    return np.repeat(np.where(fires, np.float32(1.0), silent), np.diff(split.tokens.starts))
 
 
 def _joined_view(kind: str, parts: list[tuple[Sequence[str], np.ndarray]]) -> View:

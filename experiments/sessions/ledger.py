@@ -18,7 +18,7 @@ from typing import Any
 from ...agents.budget import Budget, Spending
 from ...agents.loop import Investigation, Reasoner
 from ...agents.minds.choice import Mind
-from ...agents.records import Hypothesis, Outcome, Probe
+from ...agents.records import Hypothesis, Outcome, Probe, Record
 from ...sae.errors import SessionError
 from ...sae.source import FeatureSource
 from ..calls import RunCalls
@@ -133,6 +133,10 @@ class Ledger:
         self.run.write_all(events)
         self._begun = None
 
+    def _record(self, kind: str, /, *records: Record) -> None:
+        for record in records:
+            self.write(kind, record.model_dump())
+
     def looked(self, texts: list[str]) -> None:
         """Texts were run without a prediction. It is no step, and cannot be undone."""
         self.run.write("looked", {"texts": texts}, self.feature)
@@ -166,7 +170,7 @@ class Ledger:
             self.mind,
             spending=Spending(Budget(**self.run.config["budget"])),
             seed=self.run.config["seed"],
-            record=lambda kind, record: self.write(kind, record.model_dump()),
+            record=self._record,
         )
         for event in self.run.attempt(self.feature):
             _replay(event, loop)

@@ -50,7 +50,7 @@ def explain(
             Mind(f"{server.url}/v1#scripted", prompts, calls),
             Spending(budget or Budget.for_mind(True)),
             seed=0,
-            record=record or (lambda kind, payload: None),
+            record=record or (lambda kind, *records: None),
         )
         named = EXPLAINERS[explainer] if isinstance(explainer, str) else explainer
         return asyncio.run(named.explain(task)), server

@@ -50,7 +50,7 @@ def run(mind, *, budget=Budget(), feature=on_words("boat")):  # noqa: B008
                 mind,
                 spending=Spending(budget),
                 seed=0,
-                record=lambda kind, payload: events.append((kind, payload)),
+                record=lambda kind, *records: events.extend((kind, one) for one in records),
             )
         )
     )
@@ -190,7 +190,7 @@ def test_an_unknown_mind_shows_the_known_ones():
                     Mind("ruels"),
                     Spending(Budget()),
                     seed=0,
-                    record=lambda kind, payload: None,
+                    record=lambda kind, *records: None,
                 )
             )
         )

@@ -30,7 +30,7 @@ def test_the_best_on_the_select_split_is_taken(explainer, k):
         one_after_another(*answers),
         explainer=explainer,
         budget=Budget(calls=8, tokens=100_000),
-        record=lambda *one: told.append(one),
+        record=lambda kind, *records: told.extend(records),
     )
     assert conclusion.status == "concluded"
     assert conclusion.explanation.labels == ("boat",)

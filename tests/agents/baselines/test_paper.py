@@ -40,7 +40,7 @@ def steps(server):
 
 def test_four_hypotheses_one_test_each_and_a_conclusion_that_can_be_scored():
     told = []
-    conclusion, server = run(record=lambda kind, one: told.append(kind))
+    conclusion, server = run(record=lambda kind, *records: told.extend(kind for _ in records))
     assert conclusion.status == "concluded"
     assert steps(server) == {
         "Guesses": 1, "Experiment": 4, "Analysis": 4, "Update": 4, "Review": 1, "Synthesis": 1
