@@ -13,6 +13,9 @@ a time; any number may read it meanwhile.
                  yes      the records of `sagescope.agents.records`, as they came
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
     steered      yes      {"asked", "found"}: one steering of the model; attempts share these
+    asked        yes      {"digest", "expected"}: a language model is about to be asked
+    call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
+    settled      yes      {"digest", "unanswered"}: how often that may have been paid without a reply
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
 
@@ -42,7 +45,19 @@ from ..sae.errors import JournalError, UnknownName
 from .journal_file import explained, lock, opened, transaction
 
 #: Kinds of events that an "undone" does not void: what was measured, seen and spent stays so.
-LASTING = ("exemplars", "facts", "looked", "measured", "session", "spent", "steered", "undone")
+LASTING = (
+    "asked",
+    "call",
+    "exemplars",
+    "facts",
+    "looked",
+    "measured",
+    "session",
+    "settled",
+    "spent",
+    "steered",
+    "undone",
+)
 #: What a run may be called: it becomes part of file names.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

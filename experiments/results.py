@@ -17,6 +17,7 @@ from ..agents import records
 from ..sae.errors import RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
+from .calls import unanswered
 from .journal import Event, Run
 from .scoring import CONTROL_NAMES, Score
 
@@ -41,6 +42,8 @@ class Cost(_Frozen):
     """What the explanation took. calls, tokens: of a language model. probes: texts run.
 
     dollars: what the calls cost by the price list; None where one of them has no known price.
+    unanswered: attempts at calls that may have been charged though no reply came, in all attempts at
+    the feature.
     """
 
     calls: int
@@ -48,6 +51,7 @@ class Cost(_Frozen):
     probes: int
     seconds: float
     dollars: float | None = 0.0
+    unanswered: int = 0
 
 
 class Explanation(records.Explanation):
@@ -131,13 +135,13 @@ def result_of(run: Run, feature: int, source: FeatureSource | None = None) -> Re
 
 
 def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str, Any]]:
-    """Feature → what counts of its events: "facts", "conclusion" (the event), each scored "of".
+    """Feature → what counts of its events: "facts", "concluded", "asks", each scored "of".
 
     A new attempt voids what earlier ones concluded and scored, a new conclusion the scores of the
-    one before.
+    one before. "asks": the events that tell which calls were settled.
     """
     standing: dict[int, dict[str, Any]] = {}
-    kinds = ["facts", "started", "concluded", "scored", "undone"]
+    kinds = ["asked", "concluded", "facts", "scored", "settled", "started", "undone"]
     for event in run.in_force(feature, kinds):
         if event.feature is None:
             continue
@@ -148,10 +152,11 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
 
 def _count(standing: dict[str, Any], event: Event) -> None:
     if event.kind in ("started", "concluded"):
-        facts = standing.get("facts")
-        standing.clear()
-        standing.update({"facts": facts} if facts else {})
-    if event.kind == "scored":
+        for name in standing.keys() - {"facts", "asks"}:
+            del standing[name]
+    if event.kind in ("asked", "settled"):
+        standing.setdefault("asks", []).append(event)
+    elif event.kind == "scored":
         standing[event.payload["of"]] = event.payload
     elif event.kind != "started":
         standing[event.kind] = event.payload
@@ -181,6 +186,7 @@ def _result(
                 tokens=int(spent.get("tokens", 0)),
                 probes=int(spent.get("probes", 0)),
                 seconds=round(concluded["seconds"], 3),
+                unanswered=len(unanswered(standing.get("asks", ()))),
                 dollars=None if spent.get("unpriced") else round(spent.get("cost", 0.0), 6),
             ),
             explainer=concluded.get("explainer", config["explainer"]),

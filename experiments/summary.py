@@ -111,13 +111,16 @@ def group_line(group: MeasuredGroup) -> str:
 def cost_line(results: Sequence[Result]) -> str:
     """What a language model's calls took in all, in one line; "" where there were none."""
     calls = sum(result.cost.calls for result in results)
-    if not calls:
+    unanswered = sum(result.cost.unanswered for result in results)
+    if not calls and not unanswered:
         return ""
     prices = [result.cost.dollars for result in results]
     known = [price for price in prices if price is not None]
     dollars = money(sum(known) if len(known) == len(prices) else None)
     tokens = sum(result.cost.tokens for result in results)
-    return f"Language model: {count(calls)} calls, {count(tokens)} tokens, {dollars}."
+    attempts = f"{count(unanswered)} attempt{'s' if unanswered > 1 else ''}"
+    lost = f" {attempts} may have been charged without a reply." if unanswered else ""
+    return f"Language model: {count(calls)} calls, {count(tokens)} tokens, {dollars}.{lost}"
 
 
 def scores_of(result: Result, of: str) -> Scores | None:

@@ -80,7 +80,12 @@ class TextError(SagescopeError):
 
 
 class BudgetExhausted(SagescopeError):
-    """A hard cap was reached."""
+    """A hard cap was reached.
+
+    unanswered: attempts at a call before that which may have been paid for, though no reply came.
+    """
+
+    unanswered = 0
 
 
 class PriceError(SagescopeError):
@@ -92,7 +97,10 @@ class ProviderError(SagescopeError):
 
     status: of HTTP, where it came to that. retry_after: seconds after which the provider asks to be
     tried again, where it says so. maybe_paid: whether the call may have been paid for all the same.
+    unanswered: at how many attempts that was so, this one among them.
     """
+
+    unanswered = 0
 
     def __init__(
         self,

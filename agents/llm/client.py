@@ -101,7 +101,8 @@ class Reply(_Frozen):
     """What came back.
 
     finish: "stop" is a full reply, "length" one cut at max_output_tokens. model: as the provider
-    names it. seconds: from the first attempt to the end. replayed: taken from a log, for nothing.
+    names it. seconds: from the first attempt to the end. unanswered: attempts before this one that
+    may have been paid for, though no reply came. replayed: taken from a log, for nothing.
     """
 
     text: str
@@ -109,6 +110,7 @@ class Reply(_Frozen):
     usage: Usage
     model: str
     seconds: float = 0.0
+    unanswered: int = 0
     replayed: bool = False
 
 

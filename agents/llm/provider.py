@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ...sae.errors import ProviderError, RequestRefused
+from ...sae.errors import BudgetExhausted, ProviderError, RequestRefused
 from ..budget import Charge, Spending
 from .client import Reply, Request, Usage
 from .failures import failure
@@ -41,11 +41,20 @@ class ProviderClient:
 
     async def complete(self, request: Request, spending: Spending | None = None) -> Reply:
         """See Client."""
-        began = time.monotonic()
-        async for attempt in self._patience.attempts_of(spending):
-            with attempt:
-                reply = await self._attempt(request, spending)
-                return reply.model_copy(update={"seconds": time.monotonic() - began})
+        began, unanswered = time.monotonic(), 0
+        try:
+            async for attempt in self._patience.attempts_of(spending):
+                with attempt:
+                    try:
+                        reply = await self._attempt(request, spending)
+                    except ProviderError as error:
+                        unanswered += error.maybe_paid
+                        raise
+                    about = {"seconds": time.monotonic() - began, "unanswered": unanswered}
+                    return reply.model_copy(update=about)
+        except (BudgetExhausted, ProviderError) as error:
+            error.unanswered = unanswered
+            raise
         raise AssertionError("the last attempt returns or raises")
 
     def charge(self, usage: Usage) -> Charge:

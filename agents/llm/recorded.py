@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from ...sae.errors import SagescopeError
 from ..budget import Charge, Spending
 from .client import Client, Reply, Request, Usage
 
@@ -19,6 +20,14 @@ class CallLog(Protocol):
     def put(self, digest: str, call: dict[str, Any]) -> None:
         """Keep a call (JSON values) for good: when this returns, no crash loses it."""
         ...
+
+    def asked(self, digest: str, expected: Usage) -> None:
+        """A call is about to be sent. What is neither put nor given up may have been paid for."""
+        return
+
+    def gave_up(self, digest: str, unanswered: int) -> None:
+        """No reply came; so many attempts may have been paid for all the same."""
+        return
 
 
 class RecordedClient:
@@ -46,13 +55,22 @@ class RecordedClient:
             return self._replayed(Reply.model_validate(call["reply"]), request, spending)
         done = self._under_way[digest] = asyncio.get_running_loop().create_future()
         try:
-            reply = await self._client.complete(request, spending)
+            reply = await self._sent(digest, request, spending)
             call = {"address": self.address, "request": request.model_dump(mode="json")}
             self._calls.put(digest, {**call, "reply": reply.model_dump(mode="json")})
             return reply
         finally:
             del self._under_way[digest]
             done.set_result(None)
+
+    async def _sent(self, digest: str, request: Request, spending: Spending | None) -> Reply:
+        """Send it; the log knows of it before, so that also a crash leaves a trace."""
+        self._calls.asked(digest, request.expected_usage())
+        try:
+            return await self._client.complete(request, spending)
+        except SagescopeError as error:
+            self._calls.gave_up(digest, getattr(error, "unanswered", 0))
+            raise
 
     def _replayed(self, reply: Reply, request: Request, spending: Spending | None) -> Reply:
         if spending:

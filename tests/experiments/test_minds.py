@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import re
 import signal
@@ -26,7 +27,7 @@ def comparable(results: list[Result]) -> list[str]:
     """Results as JSON, without the time they took and where the server stood."""
     rows = [json.loads(result.as_json()) for result in results]
     for row in rows:
-        del row["cost"]["seconds"], row["mind"]
+        del row["cost"]["seconds"], row["cost"]["unanswered"], row["mind"]
     return [json.dumps(row) for row in rows]
 
 
@@ -401,3 +402,31 @@ def test_the_minds_own_word_is_shown_beside_the_verdict(typed):
     typed("report", "default")
     page = Path("report.html").read_text("utf-8")
     assert "by the mind's own word" in page
+
+
+def test_what_may_have_been_charged_without_a_reply_is_said_and_counted(typed, tmp_path: Path):
+    """A job that is killed while it waits leaves a trace of the call, which a cap counts."""
+    pids = []
+
+    def script(call):
+        if pids:
+            os.kill(pids.pop(), signal.SIGKILL)
+            return Failure(500, delay=1)
+        return minded.answer(call)
+
+    with LoopbackProvider(script) as server:
+        words = (tmp_path / "sagescope.db", mind(server), 10**9, 1, 1)
+        job = subprocess.Popen([sys.executable, SCRIPT, *map(str, words)])
+        pids.append(job.pid)
+        assert job.wait() == -signal.SIGKILL
+        asked = len(server.calls)
+        budget = {"run_budget": Budget.of_run(calls=1), "score": False, "run": "x"}
+        source = minded.planted.PlantedSource()
+        journal = tmp_path / "sagescope.db"
+        assert explain(source, [0], mind=mind(server), journal=journal, **budget) == []
+        assert len(server.calls) == asked, "the lost call counts in the run's cap"
+        budget["run_budget"] = Budget.of_run()
+        (result,) = explain(source, [0], mind=mind(server), journal=journal, **budget)
+    assert (result.status, result.cost.unanswered) == ("concluded", 1)
+    shown = typed("results", "x").stdout
+    assert "1 attempt may have been charged without a reply." in shown

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sagescope.agents.budget import Budget
+from sagescope.agents.llm.recorded import CallLog
 from sagescope.experiments.loopback import Failure, Refusal
 from sagescope.sae.errors import ProviderError, ReplyError
 from sagescope.sae.evidence import SplitEvidence
@@ -104,7 +105,7 @@ def test_a_cap_on_calls_holds_and_what_came_counts(calls):
     assert conclusion.explanation.labels == (("boat",) if calls else ("no explanation",))
 
 
-class Log(dict):
+class Log(dict, CallLog):
     """Where calls are kept, by digest."""
 
     def put(self, digest, call):

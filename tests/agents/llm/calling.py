@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from sagescope.agents.llm.client import Message, Request, open_client
-from sagescope.agents.llm.recorded import RecordedClient
+from sagescope.agents.llm.recorded import CallLog, RecordedClient
 from sagescope.experiments.journal import Journal
 
 
@@ -14,7 +14,7 @@ def request(number):
     return Request(messages=(Message(role="user", text=f"question {number}"),))
 
 
-class RunCalls:
+class RunCalls(CallLog):
     """The calls of a run of a journal, as events."""
 
     def __init__(self, run):

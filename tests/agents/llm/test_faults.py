@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.llm.client import Message, Request, open_client
-from sagescope.agents.llm.recorded import RecordedClient
+from sagescope.agents.llm.recorded import CallLog, RecordedClient
 from sagescope.agents.llm.retry import Patience, seconds_until
 from sagescope.agents.llm.structured import ask
 from sagescope.experiments.loopback import (
@@ -39,7 +39,7 @@ class Labels(BaseModel):
     labels: list[str]
 
 
-class Calls(dict):
+class Calls(dict, CallLog):
     def put(self, digest, call):
         self[digest] = call
 

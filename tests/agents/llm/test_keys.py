@@ -8,14 +8,14 @@ import pytest
 
 from sagescope.agents.llm.client import Message, Request, open_client
 from sagescope.agents.llm.keys import key_of
-from sagescope.agents.llm.recorded import RecordedClient
+from sagescope.agents.llm.recorded import CallLog, RecordedClient
 from sagescope.experiments.loopback import Failure
 from sagescope.sae.errors import ProviderError
 
 REQUEST = Request(messages=(Message(role="user", text="hello"),))
 
 
-class Calls(dict):
+class Calls(dict, CallLog):
     def put(self, digest, call):
         self[digest] = call
 

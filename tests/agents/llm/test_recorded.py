@@ -10,14 +10,14 @@ from calling import open_calls, request
 
 from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.llm.client import Message, Request
-from sagescope.agents.llm.recorded import RecordedClient
-from sagescope.experiments.loopback import Failure, Text
+from sagescope.agents.llm.recorded import CallLog, RecordedClient
+from sagescope.experiments.loopback import Cut, Failure, Text
 from sagescope.sae.errors import BudgetExhausted, ProviderDown
 
 HERE = Path(__file__).parent
 
 
-class Calls(dict):
+class Calls(dict, CallLog):
     def put(self, digest, call):
         self[digest] = call
 
@@ -119,3 +119,35 @@ def test_killed_and_resumed_no_call_is_paid_twice(serve, tmp_path, at):
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"10\n"
     assert set(server.paid.values()) == {1}
     assert len(server.paid) == 10
+
+
+# --- What may have been paid for without a reply --------------------------------------------------
+
+
+class Asks(Calls):
+    """Also tells what was asked, and what came of it."""
+
+    def __init__(self):
+        self.told = []
+
+    def asked(self, digest, expected):
+        self.told.append(("asked", expected.estimated))
+
+    def gave_up(self, digest, unanswered):
+        self.told.append(("gave up", unanswered))
+
+
+async def test_attempts_without_a_reply_are_told(serve, connect):
+    server, calls = serve(lambda call: Cut() if call.number < 2 else "yes"), Asks()
+    client = RecordedClient(connect(server), calls)
+    assert (await client.complete(request(1))).unanswered == 1
+    assert calls.told == [("asked", True)]
+    broken, calls = serve(lambda call: Cut()), Asks()
+    with pytest.raises(ProviderDown) as raised:
+        await RecordedClient(connect(broken), calls).complete(request(1))
+    assert raised.value.unanswered == len(broken.calls)
+    assert calls.told == [("asked", True), ("gave up", len(broken.calls))]
+    refusing, calls = serve(lambda call: Failure(500)), Asks()
+    with pytest.raises(ProviderDown):
+        await RecordedClient(connect(refusing), calls).complete(request(1))
+    assert calls.told == [("asked", True), ("gave up", 0)]
