@@ -50,7 +50,7 @@ def with_outputs(*features):
 
 
 def explained(source, mind, budget=None, feature=0):
-    task = Task(source, feature, mind, Spending(budget or Budget()), 0, lambda kind, record: None)
+    task = Task(source, feature, mind, Spending(budget or Budget()), 0, lambda kind, *records: None)
     return asyncio.run(EXPLAINERS["output-side"].explain(task))
 
 
