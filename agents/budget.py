@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from ..sae.errors import BudgetExhausted, PriceError
+
+NO_PRICE = (
+    "A cap on money needs the model's price, which is not known: add it to a price file and name "
+    "that in $SAGESCOPE_PRICES, or cap tokens instead."
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class Spending:
     run: Spending | None = None
     cut_by_run: bool = False
     _held: list[Charge] = field(default_factory=list, repr=False)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -91,8 +98,8 @@ class Spending:
         return {name: getattr(self, name) for name in names}
 
     def left(self, what: str) -> float:
-        """How much may still be spent (infinite without a cap)."""
-        caps = ((getattr(one.budget, what), one._gone(what)) for one in self._chain())
+        """How much may still be spent (infinite without a cap); what is set aside counts as left."""
+        caps = ((getattr(one.budget, what), getattr(one, what)) for one in self._chain())
         return min(float("inf") if cap is None else max(0.0, cap - gone) for cap, gone in caps)
 
     def check(self, what: str, amount: float = 1) -> None:
@@ -106,21 +113,19 @@ class Spending:
         for one in self._chain():
             one._count(what, amount)
 
-    def reserve(self, charge: Charge, *, replayed: bool = False) -> Reservation:
+    async def reserve(
+        self, charge: Charge, *, leaving: Charge | None = None, replayed: bool = False
+    ) -> Reservation:
         """Set aside what a call is expected to take, until what it took is known.
 
-        replayed: the call is answered from a log, for nothing. Raises BudgetExhausted where a cap
-        has no room for it, PriceError where money is capped and the call has no price.
+        Where only what is set aside for other calls stands in the way, it waits until they are
+        settled. leaving: what this feature's own caps must have room for beside the call. replayed:
+        the call is answered from a log, for nothing. Raises BudgetExhausted where a cap has no room
+        for it, PriceError where money is capped and the call has no price.
         """
         counted: list[Spending] = [self] if replayed else list(self._chain())
-        for one in counted:
-            if one.budget.cost is not None and charge.cost is None:
-                raise PriceError(
-                    "A cap on money needs the model's price, which is not known: add it to a price "
-                    "file and name that in $SAGESCOPE_PRICES, or cap tokens instead."
-                )
-            for what in ("calls", "tokens", "cost"):
-                self._ask(one, what, getattr(charge, what) or 0)
+        while not self._has_room(counted, charge, leaving):
+            await _until_settled(counted)
         for one in counted:
             one._held.append(charge)
             one.replayed += replayed
@@ -140,9 +145,20 @@ class Spending:
         if self.run:
             yield from self.run._chain()
 
-    def _gone(self, what: str) -> float:
-        """What is spent or set aside."""
-        return getattr(self, what) + sum(getattr(charge, what, None) or 0 for charge in self._held)
+    def _has_room(self, counted: list[Spending], charge: Charge, leaving: Charge | None) -> bool:
+        """Whether nothing but other calls' reservations is in the way of a call, and they neither."""
+        free = True
+        for one in counted:
+            needs_price = one.budget.cost is not None
+            if needs_price and charge.cost is None:
+                raise PriceError(NO_PRICE)
+            beside = leaving if one is self else None
+            for what in ("calls", "tokens", "cost"):
+                need = _amount(charge, what) + (_amount(beside, what) if beside else 0)
+                self._ask(one, what, need)
+                held = sum(_amount(other, what) for other in one._held)
+                free = free and one._fits(what, held + need)
+        return free
 
     def _ask(self, one: Spending, what: str, amount: float) -> None:
         try:
@@ -153,12 +169,23 @@ class Spending:
 
     def _check(self, what: str, amount: float) -> None:
         for name, need in ((what, amount), ("seconds", 0)):
-            cap = getattr(self.budget, name)
-            if cap is not None and self._gone(name) + need > cap:
+            if not self._fits(name, need):
+                cap = getattr(self.budget, name)
                 shown = f"${cap:g}" if name == "cost" else f"{cap} {name}"
                 raise BudgetExhausted(
                     f"The budget of {shown} is spent: raise it to let the explainer go on."
                 )
+
+    def _fits(self, what: str, amount: float) -> bool:
+        cap = getattr(self.budget, what)
+        return cap is None or getattr(self, what) + amount <= cap
+
+    def _let_go(self, charge: Charge) -> None:
+        """Set a charge aside no longer, and let those who wait look again."""
+        self._held.remove(charge)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def _count(self, what: str, amount: float) -> None:
         setattr(self, what, getattr(self, what) + amount)
@@ -173,11 +200,27 @@ class Reservation:
 
     def settle(self, charge: Charge) -> None:
         """Count what the call took in place of what was set aside for it."""
-        self.release()
         for one in self.counted:
             one.count(charge)
+        self.release()
 
     def release(self) -> None:
         """Count nothing."""
         for one in self.counted:
-            one._held.remove(self.charge)
+            one._let_go(self.charge)
+
+
+async def _until_settled(spendings: list[Spending]) -> None:
+    """Wait until something that was set aside in one of them is settled or released."""
+    settled = asyncio.get_running_loop().create_future()
+    for one in spendings:
+        one._waiting.append(settled)
+    try:
+        await settled
+    finally:
+        for one in spendings:
+            one._waiting.remove(settled)
+
+
+def _amount(charge: Charge, what: str) -> float:
+    return getattr(charge, what) or 0

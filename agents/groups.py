@@ -19,7 +19,7 @@ from .rules.sample import matcher_of
 
 def coverage(rule: Rule, notebook: Notebook) -> float:
     """Share of the activation mass on tokens that the rule predicts to fire."""
-    return _shares([rule.clauses], notebook)[0]
+    return _share(rule.clauses, notebook.split, notebook.feature)
 
 
 def groups_of(
@@ -37,13 +37,14 @@ def groups_of(
             others.setdefault(label(clause), []).append(place)
     groups = [*named, *(MeasuredGroup(label=n, clauses=tuple(c)) for n, c in others.items())]
     members = [[rule.clauses[place] for place in group.clauses] for group in groups]
+    shares = [_share(tuple(one), notebook.split, notebook.feature) for one in members]
     found = [
         group.model_copy(
             update={"level": max(clause.level for clause in clauses), "coverage": share}
         )
         if clauses
         else group
-        for group, clauses, share in zip(groups, members, _shares(members, notebook), strict=True)
+        for group, clauses, share in zip(groups, members, shares, strict=True)
     ]
     return tuple(sorted(found, key=lambda group: -(group.coverage or 0.0)))
 
@@ -108,14 +109,10 @@ def strongest(
     return [int(at) if levels[at, text] >= 0 else None for text, at in enumerate(best)]
 
 
-def _shares(groups: Sequence[Sequence[Clause]], notebook: Notebook) -> list[float]:
-    """The share of the activation mass that each group of clauses predicts to fire."""
-    return [_share(tuple(clauses), notebook.split, notebook.feature) for clauses in groups]
-
-
 # A mind asks it of each hypothesis at every step.
 @lru_cache(maxsize=1024)
 def _share(clauses: tuple[Clause, ...], split: SplitEvidence, feature: int) -> float:
+    """The share of the activation mass that clauses predict to fire."""
     active, values = _active(split, feature)
     matcher, mass = matcher_of(split), float(values.sum())
     covered = np.zeros(len(active), bool)

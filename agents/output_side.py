@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ..prompts.render import render
 from ..sae.errors import BudgetExhausted
 from ..sae.outputs import Outputs, Promoted, Steering, TokenShift, TokenWeight, outputs_of
 from ..sae.visible import visible
 from .minds.sketch import Form, Said
 from .records import Conclusion, Explanation
+from .wording import render
 
 if TYPE_CHECKING:
     from .task import Task

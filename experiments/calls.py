@@ -25,23 +25,28 @@ class RunCalls:
 
     def put(self, digest: str, call: dict[str, Any]) -> None:
         """Keep a call; when this returns it is on disk."""
-        unanswered = call["reply"]["unanswered"]
         self._run.write_all(
             [
                 ("call", {"digest": digest, **call}, self._feature),
-                ("settled", {"digest": digest, "unanswered": unanswered}, self._feature),
+                ("settled", {"digest": digest, "unanswered": 0}, self._feature),
             ]
         )
         self._known[digest] = call
 
     def asked(self, digest: str, expected: Usage) -> None:
-        """A call is about to be sent."""
+        """An attempt at a call is about to be sent."""
         payload = {"digest": digest, "expected": expected.model_dump()}
         self._run.write("asked", payload, self._feature)
 
-    def gave_up(self, digest: str, unanswered: int) -> None:
-        """No reply came; so many attempts may have been paid for all the same."""
-        self._run.write("settled", {"digest": digest, "unanswered": unanswered}, self._feature)
+    def gave_up(self, digest: str, maybe_paid: bool) -> None:
+        """No reply came. maybe_paid: whether it may have been paid for all the same."""
+        payload = {"digest": digest, "unanswered": int(maybe_paid)}
+        self._run.write("settled", payload, self._feature)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none has come back yet."""
+        return not self._known
 
     @cached_property
     def _known(self) -> dict[str, dict[str, Any]]:

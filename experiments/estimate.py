@@ -13,9 +13,10 @@ from typing import Any
 
 from ..agents.budget import Budget, Charge, Spending
 from ..agents.explainers import EXPLAINERS, Task, check
-from ..agents.llm.client import Reply, Request, Usage, provider_and_model
+from ..agents.llm.client import Attempts, Reply, Request, Usage, provider_and_model
 from ..agents.llm.prices import Price, price_of
 from ..agents.minds.choice import PLAIN_MINDS, Mind
+from ..agents.wording import check_prompts
 from ..sae.source import FeatureSource
 
 
@@ -80,6 +81,7 @@ async def estimate(
     thinker = _Unheard(mind, prompts)
     check(explainer, thinker)
     thinker.check()
+    check_prompts(prompts)
     if not thinker.is_language_model:
         return [Estimate(feature, 0, 0, 0.0, 0, 0, 0.0) for feature in features]
     client = thinker.client()
@@ -87,7 +89,7 @@ async def estimate(
     found = []
     for feature in features:
         spending = Spending(budget)
-        task = Task(source, feature, thinker, spending, seed, lambda kind, *payloads: None)
+        task = Task(source, feature, thinker, spending, seed, lambda kind, *records: None)
         try:
             await EXPLAINERS[explainer].explain(task)
             found.append(Estimate(feature, 0, 0, 0.0, 0, 0, 0.0))
@@ -182,7 +184,13 @@ class _Listener:
     def charge(self, usage: Usage) -> Charge:
         return Charge(usage.tokens, self.price.cost(usage) if self.price else None)
 
-    async def complete(self, request: Request, spending: Spending | None = None) -> Reply:
+    async def complete(
+        self,
+        request: Request,
+        spending: Spending | None = None,
+        leaving: Charge | None = None,
+        attempts: Attempts | None = None,
+    ) -> Reply:
         raise _Heard(request)
 
 

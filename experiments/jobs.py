@@ -23,6 +23,7 @@ from ..agents.budget import Budget, Spending
 from ..agents.explainers import EXPLAINERS, Task, check, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
+from ..agents.wording import check_prompts
 from ..prompts.render import digest
 from ..sae.errors import BudgetExhausted, JournalError
 from ..sae.source import FeatureSource
@@ -106,14 +107,18 @@ def explain(
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
     prompts: a folder of edited templates. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
-    or mind, MindError for an explainer that needs a language model and gets none, JournalError where the run was begun with other settings. A feature that goes wrong
+    or mind, MindError for an explainer that needs a language model and gets none, PriceError for a
+    cap on money and a model without a known price, PromptError for templates that cannot be used,
+    JournalError where the run was begun with other settings. A feature that goes wrong
     raises nothing: its result has status "failed" and the error. One that was not begun because the
     run's budget was spent has no result; the same call with a larger budget goes on.
     """
     indices = FeatureList.of(features).check(source.n_features)
-    thinker = Mind(mind)
+    thinker = Mind(mind, prompts)
     check(explainer, thinker)
     thinker.check()
+    thinker.check_price(budget, run_budget)
+    check_prompts(prompts)
     job = Job(
         indices,
         explainer,
@@ -145,6 +150,17 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
     if job.score:
         scorer = RunScorer(source, run, job.seed, worker.standing, again=job.retry_failed)
         await worker.all("Scoring", scorer.score)
+
+
+def is_to_do(standing: dict[str, Any], retry_failed: bool) -> bool:
+    """Whether a feature is new, was cut short by the run's budget, or is to be tried again.
+
+    standing: what counts of its events (see `results.standing_events`).
+    """
+    concluded = standing.get("concluded")
+    if concluded is None or concluded.get("cut_by_run"):
+        return True
+    return retry_failed and explanation_in(standing) is None
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -210,10 +226,12 @@ class _Worker:
         """Explain one feature, unless that is done."""
         standing = self.standing.setdefault(feature, {})
         with self.run.reading(feature):
-            if not self._is_to_do(standing):
+            if not is_to_do(standing, self.job.retry_failed):
                 return
-        if not all(self.spending.left(what) for what in ("calls", "tokens", "cost", "seconds")):
-            return  # the run's budget is spent: a later session begins with this feature
+        known = RunCalls(self.run, feature)
+        is_spent = not all(self.spending.left(w) for w in ("calls", "tokens", "cost", "seconds"))
+        if is_spent and (known.is_empty or "concluded" in standing):
+            return  # a later session begins with this feature; what it stands at, stands
         spending = Spending(self.job.budget, run=self.spending)
         began = time.monotonic()
         conclusion, error = None, None
@@ -225,7 +243,7 @@ class _Worker:
                     [("facts", standing["facts"], feature), ("exemplars", exemplars, feature)]
                 )
             self.run.write("started", {}, feature)
-            conclusion = await self._conclude(feature, spending)
+            conclusion = await self._conclude(feature, known, spending)
         except JournalError:
             raise
         except Exception as caught:
@@ -233,7 +251,9 @@ class _Worker:
             conclusion, error = _failure(caught, spending), caught
         ran_out = error is None or isinstance(error, BudgetExhausted)
         if spending.cut_by_run and ran_out and not conclusion.hypotheses:
-            return  # nothing is known of it yet: as if it had not been begun
+            return  # nothing is known of it: as if it had not been begun, this time
+        if error and "concluded" in standing and explanation_in(standing):
+            return  # an explanation stands until there is another
         payload = {
             # Probes and outcomes stand in the journal already, one event each.
             "conclusion": _plain(conclusion, leave_out={"probes", "outcomes"}),
@@ -244,14 +264,7 @@ class _Worker:
         self.run.write("concluded", payload, feature)
         self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
 
-    def _is_to_do(self, standing: dict[str, Any]) -> bool:
-        """Whether a feature is new, was cut short by the run's budget, or is to be tried again."""
-        concluded = standing.get("concluded")
-        if concluded is None or concluded.get("cut_by_run"):
-            return True
-        return self.job.retry_failed and explanation_in(standing) is None
-
-    async def _conclude(self, feature: int, spending: Spending) -> Conclusion:
+    async def _conclude(self, feature: int, known: RunCalls, spending: Spending) -> Conclusion:
         written: set[tuple[str, int]] = set()
 
         def record(kind: str, /, *records: Record) -> None:
@@ -262,7 +275,7 @@ class _Worker:
         task = Task(
             RecordedSource(self.source, self.run),
             feature,
-            Mind(job.mind, job.prompts, RunCalls(self.run, feature)),
+            Mind(job.mind, job.prompts, known),
             spending=spending,
             seed=job.seed,
             record=record,

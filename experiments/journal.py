@@ -8,14 +8,14 @@ a time; any number may read it meanwhile.
     session      –        {"features": the ones asked for, "versions": of the packages that matter}
     facts        yes      what the corpus says of the feature: see `sagescope.experiments.jobs`
     exemplars    yes      contexts to look at; readers need them, jobs do not
-    started      yes      {}: an attempt begins; what an earlier, broken-off attempt wrote is void
+    started      yes      {}: an attempt begins; what an earlier one concluded stands until this one does
     hypothesis, probe, outcome, verdict, note
                  yes      the records of `sagescope.agents.records`, as they came
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
     steered      yes      {"asked", "found"}: one steering of the model; attempts share these
-    asked        yes      {"digest", "expected"}: a language model is about to be asked
+    asked        yes      {"digest", "expected"}: an attempt at a call is about to be sent
     call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
-    settled      yes      {"digest", "unanswered"}: how often that may have been paid without a reply
+    settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
 
@@ -279,10 +279,17 @@ class Run:
             return in_force(self.events(feature, kinds))
 
     def attempt(self, feature: int) -> list[Event]:
-        """What stands of a feature's latest attempt, without earlier, broken-off ones."""
+        """What stands of a feature's latest attempt that came to an end; of the latest, if none did."""
         events = self.in_force(feature)
         starts = [place for place, event in enumerate(events) if event.kind == "started"]
-        return events[starts[-1] :] if starts else events
+        if not starts:
+            return events
+        ends = [place for place, event in enumerate(events) if event.kind == "concluded"]
+        chosen = max((place for place in starts if ends and place < ends[-1]), default=starts[-1])
+        after = min((place for place in starts if place > chosen), default=len(events))
+        # What was scored after a later, broken-off attempt began is of this one all the same.
+        scored = [event for event in events[after:] if event.kind == "scored"]
+        return [*events[chosen:after], *scored]
 
     @property
     def done(self) -> int:
@@ -291,15 +298,14 @@ class Run:
             # What a feature concluded may be long, and is not needed.
             "SELECT id, feature, kind, CASE kind WHEN 'undone' THEN payload ELSE '{}' END"
             " FROM events WHERE run = ? AND feature IS NOT NULL"
-            " AND kind IN ('started', 'concluded', 'undone') ORDER BY id",
+            " AND kind IN ('concluded', 'undone') ORDER BY id",
             [self.id],
         )
         with self.reading():
             events = in_force(
                 Event(at, feature, kind, json.loads(text)) for at, feature, kind, text in rows
             )
-        latest = {event.feature: event.kind for event in events}
-        return sum(kind == "concluded" for kind in latest.values())
+        return len({event.feature for event in events if event.kind == "concluded"})
 
     @property
     def features(self) -> list[int]:

@@ -137,11 +137,11 @@ def result_of(run: Run, feature: int, source: FeatureSource | None = None) -> Re
 def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str, Any]]:
     """Feature → what counts of its events: "facts", "concluded", "asks", each scored "of".
 
-    A new attempt voids what earlier ones concluded and scored, a new conclusion the scores of the
-    one before. "asks": the events that tell which calls were settled.
+    A new conclusion voids the one before, with its scores; an attempt without one voids nothing.
+    "asks": the events that tell which calls were settled.
     """
     standing: dict[int, dict[str, Any]] = {}
-    kinds = ["asked", "concluded", "facts", "scored", "settled", "started", "undone"]
+    kinds = ["asked", "concluded", "facts", "scored", "settled", "undone"]
     for event in run.in_force(feature, kinds):
         if event.feature is None:
             continue
@@ -151,14 +151,14 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
 
 
 def _count(standing: dict[str, Any], event: Event) -> None:
-    if event.kind in ("started", "concluded"):
+    if event.kind == "concluded":
         for name in standing.keys() - {"facts", "asks"}:
             del standing[name]
     if event.kind in ("asked", "settled"):
         standing.setdefault("asks", []).append(event)
     elif event.kind == "scored":
         standing[event.payload["of"]] = event.payload
-    elif event.kind != "started":
+    else:
         standing[event.kind] = event.payload
 
 

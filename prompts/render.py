@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
+    meta,
+)
 
 
 def render(name: str, folder: Path | None = None, /, **variables: Any) -> str:
@@ -27,6 +35,38 @@ def digest(folder: Path) -> str:
     for path in sorted(folder.rglob("*.j2")):
         found.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
+
+
+def problems(folder: Path) -> Iterator[str]:
+    """What is wrong with somebody's edited copies, before any is filled in: a line for each.
+
+    Templates that are none, and variables that no template of the same subfolder of ours is given.
+    """
+    environment, ours = _environment(folder), _environment(None)
+    for path in sorted(folder.rglob("*.j2")):
+        name = path.relative_to(folder).as_posix()
+        try:
+            environment.get_template(name)
+            asked = _variables(environment, name)
+        except TemplateSyntaxError as error:
+            yield f"{error.name or name}, line {error.lineno}: {error.message}"
+        except (TemplateError, UnicodeDecodeError, OSError) as error:
+            yield f"{name}: {error}"
+        else:
+            beside = [one for one in ours.list_templates() if _folder(one) == _folder(name)]
+            given = {"replayed"}.union(*(_variables(ours, one) for one in beside))
+            yield from (f"{name}: there is no {one!r}" for one in sorted(asked - given) if beside)
+
+
+def _variables(environment: Environment, name: str) -> set[str]:
+    """What a template needs to be given."""
+    assert environment.loader is not None
+    source, _, _ = environment.loader.get_source(environment, name)
+    return meta.find_undeclared_variables(environment.parse(source, name))
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 @cache

@@ -12,6 +12,7 @@ SagescopeError
 ├── FeatureError           a feature index that the source does not have
 ├── TextError              a text that cannot be run (empty, too long, not text)
 ├── BudgetExhausted        a hard cap was reached; what was spent is in the message
+├── PromptError            an edited template of a prompt that is none, or asks for what there is not
 ├── PriceError             a price that is needed and not known, or a price file that cannot be read
 ├── ProviderError          a language-model provider that did not serve a call
 │   ├── KeyRefused         no key, a wrong one, or an account that is out of credit
@@ -80,12 +81,11 @@ class TextError(SagescopeError):
 
 
 class BudgetExhausted(SagescopeError):
-    """A hard cap was reached.
+    """A hard cap was reached."""
 
-    unanswered: attempts at a call before that which may have been paid for, though no reply came.
-    """
 
-    unanswered = 0
+class PromptError(SagescopeError):
+    """An edited template of a prompt that is none, or asks for what there is not."""
 
 
 class PriceError(SagescopeError):
@@ -97,10 +97,7 @@ class ProviderError(SagescopeError):
 
     status: of HTTP, where it came to that. retry_after: seconds after which the provider asks to be
     tried again, where it says so. maybe_paid: whether the call may have been paid for all the same.
-    unanswered: at how many attempts that was so, this one among them.
     """
-
-    unanswered = 0
 
     def __init__(
         self,

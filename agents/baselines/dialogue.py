@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...prompts.render import render
-from ..budget import Spending
+from ..budget import Charge, Spending
 from ..minds.sketch import Form
+from ..wording import render
 
 if TYPE_CHECKING:
     from ..llm.client import Client, Message
@@ -34,9 +34,13 @@ class Dialogue:
         step: str,
         form: type[F],
         spending: Spending,
+        leaving: Charge | None = None,
         **shown: Any,
     ) -> F:
-        """One step. Raises ReplyError, BudgetExhausted and ProviderError; what failed is forgotten."""
+        """One step. Raises ReplyError, BudgetExhausted and ProviderError; what failed is forgotten.
+
+        leaving: what the feature's budget must have room for beside the call.
+        """
         from ..llm.client import Message
         from ..llm.structured import ask
 
@@ -48,7 +52,7 @@ class Dialogue:
         # Only the last is marked: a provider takes few marks, and finds the shorter prefixes itself.
         marked = question.model_copy(update={"stable": self.replayed})
         messages = [Message(role="system", text=system, stable=True), *self._said, marked]
-        answer, replies = await ask(self.client, messages, form, spending=spending)
+        answer, replies = await ask(self.client, messages, form, spending=spending, leaving=leaving)
         if self.replayed:
             self._said += [question, Message(role="assistant", text=replies[-1].text)]
         return answer

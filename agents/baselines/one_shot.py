@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ...prompts.render import render
 from ...sae.errors import BudgetExhausted
 from ..groups import coverage
 from ..loop import Investigation, Proposal
@@ -16,6 +15,7 @@ from ..minds.sketch import Form, Group, Said
 from ..notebook import Notebook
 from ..records import Conclusion, Explanation, Hypothesis
 from ..task import Task
+from ..wording import render
 from .styles import STYLES, promoted
 
 if TYPE_CHECKING:

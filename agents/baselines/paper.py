@@ -22,7 +22,7 @@ from ...sae.errors import BudgetExhausted, ReplyError
 from ..groups import coverage
 from ..loop import Investigation, ProbeDesign, Proposal
 from ..minds import exhibits
-from ..minds.language import keep_back
+from ..minds.language import kept_back
 from ..minds.levels import measured_rule
 from ..minds.probing import LONGEST
 from ..minds.sketch import Form
@@ -284,11 +284,10 @@ class _Procedure:
     async def ask(self, step: str, form: type[F], *, last: bool = False, **shown: Any) -> F:
         """One call. last: it may take what is kept back for the conclusion."""
         notebook = self.loop.notebook
-        if not last:
-            keep_back(notebook)
+        leaving = None if last else kept_back(self.dialogue.client)
         every = [(line, self.tests(line)) for line in self.lines]
         return await self.dialogue.ask(
-            step, form, notebook.spending, stats=notebook.stats, lines=every, **shown
+            step, form, notebook.spending, leaving, stats=notebook.stats, lines=every, **shown
         )
 
     def tests(self, line: _Line) -> list[tuple[bool, str]]:

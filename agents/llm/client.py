@@ -101,8 +101,7 @@ class Reply(_Frozen):
     """What came back.
 
     finish: "stop" is a full reply, "length" one cut at max_output_tokens. model: as the provider
-    names it. seconds: from the first attempt to the end. unanswered: attempts before this one that
-    may have been paid for, though no reply came. replayed: taken from a log, for nothing.
+    names it. seconds: from the first attempt to the end. replayed: taken from a log, for nothing.
     """
 
     text: str
@@ -110,8 +109,19 @@ class Reply(_Frozen):
     usage: Usage
     model: str
     seconds: float = 0.0
-    unanswered: int = 0
     replayed: bool = False
+
+
+class Attempts(Protocol):
+    """Is told of the attempts at one call."""
+
+    def begun(self) -> None:
+        """One is about to be sent: unless a reply or `failed` follows, it may have been paid for."""
+        ...
+
+    def failed(self, maybe_paid: bool) -> None:
+        """It brought no reply. maybe_paid: whether it may have been paid for all the same."""
+        ...
 
 
 class Client(Protocol):
@@ -128,8 +138,17 @@ class Client(Protocol):
         """What a call of this usage takes."""
         ...
 
-    async def complete(self, request: Request, spending: Spending | None = None) -> Reply:
+    async def complete(
+        self,
+        request: Request,
+        spending: Spending | None = None,
+        leaving: Charge | None = None,
+        attempts: Attempts | None = None,
+    ) -> Reply:
         """Ask, with retries; every attempt is counted in `spending`, before and after.
+
+        leaving: what the feature's own caps must have room for beside the call. attempts: is told
+        of each.
 
         Raises BudgetExhausted before a call that a cap has no room for, PriceError for a cap on
         money where the model has no known price, and ProviderError.

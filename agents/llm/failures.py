@@ -14,6 +14,9 @@ QUOTED = 300
 BUSY = (429, 503, 529)
 #: Codes of a 429 that no waiting helps against.
 OUT_OF_CREDIT = ("insufficient_quota", "billing_error", "credit balance")
+#: How the transport's errors begin that come before anything was sent: nobody there, or no request.
+UNREACHED = ("Connect", "Pool", "Proxy")
+UNSENT = ("InvalidURL", "LocalProtocol", "Unicode", "UnsupportedProtocol")
 
 
 def failure(error: Exception, address: str, seconds: float, key: str | None) -> ProviderError:
@@ -26,14 +29,20 @@ def failure(error: Exception, address: str, seconds: float, key: str | None) -> 
         said = quoted(getattr(error, "body", None), key)
         after = seconds_until(response.headers.get("retry-after"))
         return _of_status(response.status_code, address, said, after)
+    # Packages give transport errors as the cause of one of theirs, but not those of making a request.
+    cause = type(error.__cause__ or error).__name__
+    if cause.startswith(UNREACHED):
+        return ProviderDown(f"{address} cannot be reached: check that it runs, and the base URL.")
+    if cause.startswith(UNSENT):
+        return RequestRefused(
+            f"A request to {address} cannot be sent ({cause}): check the base URL and the key."
+        )
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return ProviderDown(
             f"{address} did not end its reply within {seconds:g} seconds: ask a faster model, or "
             f"for less.",
             maybe_paid=True,
         )
-    if type(error.__cause__).__name__.startswith("Connect"):
-        return ProviderDown(f"{address} cannot be reached: check that it runs, and the base URL.")
     return ProviderDown(
         f"{address} broke off in the middle of its reply: try again.", maybe_paid=True
     )

@@ -11,12 +11,29 @@ from ...sae.errors import KeyRefused
 def key_of(variable: str) -> str | None:
     """A key from the environment, or from `.env` in the working directory.
 
-    What `.env` says stays here: no process that is started from this one inherits it.
+    What `.env` says stays here: no process that is started from this one inherits it. Raises
+    KeyRefused for what no header can carry, and for a `.env` that is needed and cannot be read.
     """
+    key = (os.environ.get(variable) or _from_file(variable) or "").strip()
+    if any(not "!" <= letter <= "~" for letter in key):
+        raise KeyRefused(
+            f"{variable} is no key: it holds something else than ASCII letters, digits and marks; "
+            f"copy the key anew."
+        )
+    return key or None
+
+
+def _from_file(variable: str) -> str | None:
     import dotenv
 
-    key = os.environ.get(variable) or dotenv.dotenv_values(".env", interpolate=False).get(variable)
-    return key.strip() if key and key.strip() else None
+    try:
+        return dotenv.dotenv_values(".env", interpolate=False).get(variable)
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise KeyRefused(
+            f"The file .env here cannot be read ({why}): mend it, or set {variable} in the "
+            f"environment."
+        ) from None
 
 
 def needed_key(variable: str) -> str:

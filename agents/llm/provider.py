@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ...sae.errors import BudgetExhausted, ProviderError, RequestRefused
+from ...sae.errors import ProviderError, RequestRefused
 from ..budget import Charge, Spending
-from .client import Reply, Request, Usage
+from .client import Attempts, Reply, Request, Usage
 from .failures import failure
 from .keys import without_keys
 from .limiter import Limiter
@@ -39,22 +39,19 @@ class ProviderClient:
     def __repr__(self) -> str:
         return f"ProviderClient({self.address!r})"
 
-    async def complete(self, request: Request, spending: Spending | None = None) -> Reply:
+    async def complete(
+        self,
+        request: Request,
+        spending: Spending | None = None,
+        leaving: Charge | None = None,
+        attempts: Attempts | None = None,
+    ) -> Reply:
         """See Client."""
-        began, unanswered = time.monotonic(), 0
-        try:
-            async for attempt in self._patience.attempts_of(spending):
-                with attempt:
-                    try:
-                        reply = await self._attempt(request, spending)
-                    except ProviderError as error:
-                        unanswered += error.maybe_paid
-                        raise
-                    about = {"seconds": time.monotonic() - began, "unanswered": unanswered}
-                    return reply.model_copy(update=about)
-        except (BudgetExhausted, ProviderError) as error:
-            error.unanswered = unanswered
-            raise
+        began = time.monotonic()
+        async for attempt in self._patience.attempts_of(spending):
+            with attempt:
+                reply = await self._attempt(request, spending, leaving, attempts)
+                return reply.model_copy(update={"seconds": time.monotonic() - began})
         raise AssertionError("the last attempt returns or raises")
 
     def charge(self, usage: Usage) -> Charge:
@@ -63,18 +60,32 @@ class ProviderClient:
 
     # ---------------------------------------------------------------- one attempt
 
-    async def _attempt(self, request: Request, spending: Spending | None) -> Reply:
+    async def _attempt(
+        self,
+        request: Request,
+        spending: Spending | None,
+        leaving: Charge | None,
+        attempts: Attempts | None,
+    ) -> Reply:
         expected = self.charge(request.expected_usage())
         async with self._shared("limiter", lambda: Limiter(self._wire.at_once)).place():
             # Not before there is a place: what waits has spent nothing yet.
-            held = spending.reserve(expected) if spending else None
-            charged: Charge | None = expected
+            held = await spending.reserve(expected, leaving=leaving) if spending else None
+            charged: Charge | None = None
             try:
+                if attempts:
+                    attempts.begun()
                 reply = await self._send(request)
                 charged = self.charge(reply.usage)
                 return reply
-            except ProviderError as error:
-                charged = expected if error.maybe_paid else None
+            except asyncio.CancelledError:
+                charged = expected  # it may be answered all the same
+                raise
+            except Exception as error:
+                maybe_paid = isinstance(error, ProviderError) and error.maybe_paid
+                charged = expected if maybe_paid else None
+                if attempts:
+                    attempts.failed(maybe_paid)
                 raise
             finally:
                 if held:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ...sae.errors import SagescopeError
 from ..budget import Charge, Spending
-from .client import Client, Reply, Request, Usage
+from .client import Attempts, Client, Reply, Request, Usage
 
 
 class CallLog(Protocol):
@@ -22,11 +22,11 @@ class CallLog(Protocol):
         ...
 
     def asked(self, digest: str, expected: Usage) -> None:
-        """A call is about to be sent. What is neither put nor given up may have been paid for."""
+        """It is about to be sent. What is neither put nor given up may have been paid for."""
         return
 
-    def gave_up(self, digest: str, unanswered: int) -> None:
-        """No reply came; so many attempts may have been paid for all the same."""
+    def gave_up(self, digest: str, maybe_paid: bool) -> None:
+        """No reply came. maybe_paid: whether it may have been paid for all the same."""
         return
 
 
@@ -46,16 +46,24 @@ class RecordedClient:
         """See Client."""
         return self._client.charge(usage)
 
-    async def complete(self, request: Request, spending: Spending | None = None) -> Reply:
-        """See Client."""
+    async def complete(
+        self,
+        request: Request,
+        spending: Spending | None = None,
+        leaving: Charge | None = None,
+        attempts: Attempts | None = None,
+    ) -> Reply:
+        """See Client. `attempts` is not told anything: the log is."""
         digest = request.digest(self.address)
         while digest in self._under_way:
             await asyncio.wait([self._under_way[digest]])
         if call := self._calls.get(digest):
-            return self._replayed(Reply.model_validate(call["reply"]), request, spending)
+            reply = Reply.model_validate(call["reply"])
+            return await self._replayed(reply, request, spending, leaving)
         done = self._under_way[digest] = asyncio.get_running_loop().create_future()
         try:
-            reply = await self._sent(digest, request, spending)
+            logged = _Logged(self._calls, digest, request.expected_usage())
+            reply = await self._client.complete(request, spending, leaving, logged)
             call = {"address": self.address, "request": request.model_dump(mode="json")}
             self._calls.put(digest, {**call, "reply": reply.model_dump(mode="json")})
             return reply
@@ -63,17 +71,26 @@ class RecordedClient:
             del self._under_way[digest]
             done.set_result(None)
 
-    async def _sent(self, digest: str, request: Request, spending: Spending | None) -> Reply:
-        """Send it; the log knows of it before, so that also a crash leaves a trace."""
-        self._calls.asked(digest, request.expected_usage())
-        try:
-            return await self._client.complete(request, spending)
-        except SagescopeError as error:
-            self._calls.gave_up(digest, getattr(error, "unanswered", 0))
-            raise
-
-    def _replayed(self, reply: Reply, request: Request, spending: Spending | None) -> Reply:
+    async def _replayed(
+        self, reply: Reply, request: Request, spending: Spending | None, leaving: Charge | None
+    ) -> Reply:
         if spending:
             expected = self.charge(request.expected_usage())
-            spending.reserve(expected, replayed=True).settle(self.charge(reply.usage))
+            held = await spending.reserve(expected, leaving=leaving, replayed=True)
+            held.settle(self.charge(reply.usage))
         return reply.model_copy(update={"replayed": True})
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """Attempts at one call, in the log before they are sent: so also a crash leaves a trace."""
+
+    calls: CallLog
+    digest: str
+    expected: Usage
+
+    def begun(self) -> None:
+        self.calls.asked(self.digest, self.expected)
+
+    def failed(self, maybe_paid: bool) -> None:
+        self.calls.gave_up(self.digest, maybe_paid)

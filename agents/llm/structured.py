@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ...sae.errors import ReplyError
-from ..budget import Spending
+from ..budget import Charge, Spending
 from .client import Client, Message, Reply, ReplySchema, Request
 
 M = TypeVar("M", bound=BaseModel)
@@ -32,12 +32,14 @@ async def ask(
     temperature: float | None = None,
     seed: int | None = None,
     sample: int = 0,
+    leaving: Charge | None = None,
 ) -> tuple[M, list[Reply]]:
     """Ask for an object of the type `form`; also returns the one or two replies that it took.
 
     A reply that does not fit is sent back once, with what is wrong with it. Raises ReplyError where
     the second does not fit either, and for replies that a second try would not mend: refusals,
     empty ones, and ones cut at max_output_tokens. Else raises what Client.complete raises.
+    leaving: what the feature's own caps must have room for beside each of the two calls.
     """
     request = Request(
         messages=tuple(messages),
@@ -50,7 +52,7 @@ async def ask(
         seed=seed,
         sample=sample,
     )
-    reply = await client.complete(request, spending)
+    reply = await client.complete(request, spending, leaving)
     replies = [reply]
     try:
         return read(reply, form), replies
@@ -60,7 +62,7 @@ async def ask(
         told = Message(role="user", text=f"{error} Give the whole object again, corrected.")
     said = Message(role="assistant", text=reply.text)
     repair = request.model_copy(update={"messages": (*request.messages, said, told)})
-    replies.append(await client.complete(repair, spending))
+    replies.append(await client.complete(repair, spending, leaving))
     return read(replies[-1], form), replies
 
 

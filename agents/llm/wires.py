@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ...sae.errors import UnknownName
 from .client import Reply, ReplySchema, Request, Usage, tokens_of
@@ -244,24 +244,49 @@ class AnthropicWire(Wire):
 
 def compatible(spec: str) -> tuple[Wire, str]:
     """The wire and model of `http://HOST:PORT/v1#MODEL`. Raises UnknownName for another form."""
-    url = urlsplit(spec)
-    if not (url.hostname and url.fragment) or url.username or url.password or url.query:
-        # Not the spec itself: it may hold a password.
-        name = f"{url.scheme}://{url.hostname or ''}{url.path}"
-        raise UnknownName("language model", name, ["http://HOST:PORT/v1#MODEL"])
+    forms = ["http://HOST:PORT/v1#MODEL"]
+    url = _checked(spec, "language model", forms)
+    if not url.fragment or url.username or url.password or url.query:
+        raise UnknownName("language model", _shown(spec), forms)
     base_url = url._replace(fragment="").geturl()
     key = key_of("SAGESCOPE_API_KEY")
     return CompatibleWire("http", base_url, key), url.fragment
 
 
 def _openai() -> Wire:
-    base_url = os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+    base_url = _base_url("OPENAI_BASE_URL", "https://api.openai.com/v1")
     return OpenAIWire("openai", base_url, needed_key("OPENAI_API_KEY"))
 
 
 def _anthropic() -> Wire:
-    base_url = os.environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
+    base_url = _base_url("ANTHROPIC_BASE_URL", "https://api.anthropic.com")
     return AnthropicWire("anthropic", base_url, needed_key("ANTHROPIC_API_KEY"))
+
+
+def _base_url(variable: str, usual: str) -> str:
+    base_url = (os.environ.get(variable) or "").strip() or usual
+    _checked(base_url, f"base URL in {variable}", [usual])
+    return base_url
+
+
+def _checked(url: str, kind: str, forms: Sequence[str]) -> SplitResult:
+    """The parts of a URL that a request can be sent to. Raises UnknownName, of a `kind`, for others."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # as it goes into a request
+        clean = all(letter.isprintable() and not letter.isspace() for letter in url)
+        if clean and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    raise UnknownName(kind, _shown(url), forms)
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be a password in it, whatever else is wrong with it."""
+    plain = url.partition("#")[0].partition("?")[0]
+    scheme, mark, rest = plain.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 #: What schema modes refuse. A default means nothing where every property has to be there.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...sae.errors import UnknownName
+from ...sae.errors import PriceError, UnknownName
+from ..budget import NO_PRICE, Budget
 from ..loop import Reasoner
 from ..rules.mind import RuleMind
 
@@ -44,6 +45,14 @@ class Mind:
             if ":" not in self.name:
                 raise UnknownName("mind", self.name, [*PLAIN_MINDS, *FORMS])
             self.client()
+
+    def check_price(self, *budgets: Budget | None) -> None:
+        """Raise PriceError where one of these caps money, and the model has no known price."""
+        from ..llm.client import Usage
+
+        capped = any(budget is not None and budget.cost is not None for budget in budgets)
+        if capped and self.is_language_model and self.client().charge(Usage()).cost is None:
+            raise PriceError(NO_PRICE)
 
     def client(self) -> Client:
         """The language model. Raises UnknownName for a mind that is none, and as `open_client`."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ...prompts.render import render
 from ...sae.errors import BudgetExhausted, ReplyError
+from ..budget import Charge
 from ..groups import coverage, groups_of, tested
 from ..loop import ProbeDesign, Proposal
 from ..notebook import Notebook
@@ -21,6 +21,7 @@ from ..records import Explanation, Hypothesis, MeasuredGroup, Verdict
 from ..rules.fitting import cost
 from ..rules.mind import LABELS, RuleMind
 from ..rules.sample import Sample
+from ..wording import render
 from . import exhibits, judge
 from .forms import (
     Claim,
@@ -188,15 +189,18 @@ class LanguageMind:
         from ..llm.client import Message
         from ..llm.structured import ask
 
-        if not last:
-            keep_back(notebook)
         about = {"stats": notebook.stats, "verdicts": self.verdicts, **shown}
         messages = [
             Message(role="system", text=render("sage/system.j2", self.prompts), stable=True),
             Message(role="user", text=render(f"sage/{step}.j2", self.prompts, **about)),
         ]
         answer, _ = await ask(
-            self.client, messages, form, spending=notebook.spending, sample=notebook.turn
+            self.client,
+            messages,
+            form,
+            spending=notebook.spending,
+            sample=notebook.turn,
+            leaving=None if last else kept_back(self.client),
         )
         return answer
 
@@ -343,8 +347,10 @@ def _counts(leader: Hypothesis, notebook: Notebook) -> list[str]:
     ]
 
 
-def keep_back(notebook: Notebook) -> None:
-    """Raise BudgetExhausted where another call would leave nothing for the conclusion."""
-    spending = notebook.spending
-    spending.check("calls", 2)
-    spending.check("tokens", 2 * LAST_CALL_TOKENS)
+def kept_back(client: Client) -> Charge:
+    """What every step but the last leaves of the feature's budget, so that there is a conclusion."""
+    from ..llm.client import Usage
+
+    words = LAST_CALL_TOKENS // 4
+    usage = Usage(input_tokens=LAST_CALL_TOKENS - words, output_tokens=words, estimated=True)
+    return client.charge(usage)

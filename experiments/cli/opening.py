@@ -88,17 +88,18 @@ def open_journal(path: Path | None, create: bool = False) -> Journal:
     return Journal.open(path or default_path(), create)
 
 
-def done_in(run: str, journal: Path | None) -> set[int]:
-    """The features that a run has explained already, if it was ever begun."""
+def left_in(run: str, journal: Path | None, features: list[int], retry_failed: bool) -> list[int]:
+    """Those of some features that a run has still to explain, whether or not it was ever begun."""
     from ...sae.errors import UnknownName
+    from ..jobs import is_to_do
     from ..journal import default_path
-    from ..results import results_of
+    from ..results import standing_events
 
-    if not (journal or default_path()).exists():
-        return set()
-    with contextlib.suppress(UnknownName), open_run(journal, run) as begun:
-        return {result.index for result in results_of(begun)}
-    return set()
+    if (journal or default_path()).exists():
+        with contextlib.suppress(UnknownName), open_run(journal, run) as begun:
+            standing = standing_events(begun)
+            return [f for f in features if is_to_do(standing.get(f, {}), retry_failed)]
+    return features
 
 
 @contextlib.contextmanager

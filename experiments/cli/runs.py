@@ -72,8 +72,7 @@ def explain(
     if dry_run:
         with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
             indices = opening.indices(features, source)
-            done = opening.done_in(run, journal)
-            left = [feature for feature in indices if feature not in done]
+            left = opening.left_in(run, journal, indices, retry_failed)
             output.print_estimate(source, left, how, run_budget, as_json)
         return
     with (

@@ -60,6 +60,7 @@ def begin(
         wanted = there.get("mind", "rules") if mind is None else mind
         if isinstance(wanted, str):
             Mind(wanted).check()
+            Mind(wanted).check_price(budget)
         if budget is None:
             budget = Budget(**there["budget"]) if "budget" in there else UNCAPPED
         seed = there.get("seed", 0) if seed is None else seed

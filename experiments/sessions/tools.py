@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 
 from ...agents.budget import Budget
 from ...agents.records import Record
-from ...sae.errors import SagescopeError
+from ...sae.errors import SagescopeError, SessionError
 from ...sae.source import FeatureSource
 from ..journal import Journal, Run
 from .ledger import begin, thinker_of
@@ -164,7 +164,14 @@ def serve(
 async def _serve_http(server: Any, port: int) -> None:
     import uvicorn
 
-    with socket.create_server((LOOPBACK, port)) as bound:
+    try:
+        bound = socket.create_server((LOOPBACK, port))
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SessionError(
+            f"Port {port} cannot be served on ({why}): name another, or 0 for a free one."
+        ) from error
+    with bound:
         app = server.streamable_http_app(host=LOOPBACK)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         sys.stderr.write(f"Serving http://{LOOPBACK}:{bound.getsockname()[1]}/mcp\n")

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from sagescope.agents.budget import Budget, Charge, Spending
 from sagescope.agents.llm.client import Message, Request, open_client
+from sagescope.agents.llm.recorded import RecordedClient
 from sagescope.agents.llm.retry import Patience
+from sagescope.agents.minds.choice import Mind
+from sagescope.experiments.calls import RunCalls, spending_of
+from sagescope.experiments.journal import Journal
 from sagescope.experiments.loopback import Cut, Failure, LoopbackProvider, Text
 from sagescope.sae.errors import BudgetExhausted, PriceError, ProviderError
 
@@ -25,63 +29,63 @@ def test_none_is_no_cap():
     assert Spending(Budget(probes=0)).left("probes") == 0
 
 
-def test_caps_are_checked_before_and_counted_after():
+async def test_caps_are_checked_before_and_counted_after():
     spending = Spending(Budget(calls=2, tokens=100))
-    spending.reserve(Charge(40)).settle(Charge(70))
+    (await spending.reserve(Charge(40))).settle(Charge(70))
     assert (spending.calls, spending.tokens, spending.left("tokens")) == (1, 70, 30)
     with pytest.raises(BudgetExhausted, match="100 tokens"):
-        spending.reserve(Charge(31))
-    spending.reserve(Charge(30))
+        await spending.reserve(Charge(31))
+    (await spending.reserve(Charge(30))).settle(Charge(30))
     with pytest.raises(BudgetExhausted, match="2 calls"):
-        spending.reserve(Charge(0))
+        await spending.reserve(Charge(0))
 
 
-def test_what_is_released_may_be_spent():
+async def test_what_is_released_may_be_spent():
     spending = Spending(Budget(calls=1))
-    spending.reserve(Charge(10)).release()
-    spending.reserve(Charge(10)).settle(Charge(10))
+    (await spending.reserve(Charge(10))).release()
+    (await spending.reserve(Charge(10))).settle(Charge(10))
     assert spending.left("calls") == 0
 
 
-def test_what_a_feature_spends_its_run_spends():
+async def test_what_a_feature_spends_its_run_spends():
     run = Spending(Budget.of_run(calls=3))
     one, two = Spending(Budget(), run=run), Spending(Budget(calls=9), run=run)
     for spending in (one, two, two):
-        spending.reserve(Charge(5)).settle(Charge(5))
+        (await spending.reserve(Charge(5))).settle(Charge(5))
     assert (one.calls, two.calls, run.calls, run.tokens) == (1, 2, 3, 15)
     assert two.left("calls") == 0
     with pytest.raises(BudgetExhausted, match="3 calls"):
-        two.reserve(Charge(5))
+        await two.reserve(Charge(5))
     two.spend("probes", 4)
     assert run.probes == 4
 
 
-def test_a_refused_reservation_holds_nothing_back():
+async def test_a_refused_reservation_holds_nothing_back():
     run = Spending(Budget.of_run(calls=0))
     feature = Spending(Budget(calls=1), run=run)
     with pytest.raises(BudgetExhausted):
-        feature.reserve(Charge(5))
+        await feature.reserve(Charge(5))
     assert feature.left("tokens") == float("inf")
     feature.run = None
-    feature.reserve(Charge(5))
+    await feature.reserve(Charge(5))
 
 
-def test_a_replay_counts_for_the_feature_and_not_for_the_run():
+async def test_a_replay_counts_for_the_feature_and_not_for_the_run():
     run = Spending(Budget.of_run(cost=0.0))
     feature = Spending(Budget(), run=run)
-    feature.reserve(Charge(5, 1.0), replayed=True).settle(Charge(7, 2.0))
+    (await feature.reserve(Charge(5, 1.0), replayed=True)).settle(Charge(7, 2.0))
     assert (feature.calls, feature.tokens, feature.cost, feature.replayed) == (1, 7, 2.0, 1)
     assert (run.calls, run.cost) == (0, 0)
 
 
-def test_money_without_a_price_is_not_made_up():
+async def test_money_without_a_price_is_not_made_up():
     free = Spending(Budget())
-    free.reserve(Charge(5, None)).settle(Charge(5, None))
+    (await free.reserve(Charge(5, None))).settle(Charge(5, None))
     assert (free.cost, free.unpriced) == (0, 1)
     with pytest.raises(PriceError):
-        Spending(Budget(cost=100)).reserve(Charge(5, None))
+        await Spending(Budget(cost=100)).reserve(Charge(5, None))
     with pytest.raises(BudgetExhausted, match=r"\$0.5 is"):
-        Spending(Budget(cost=0.5)).reserve(Charge(5, 0.6))
+        await Spending(Budget(cost=0.5)).reserve(Charge(5, 0.6))
 
 
 @pytest.mark.parametrize("cap", ["calls", "tokens", "cost", "seconds"])
@@ -89,6 +93,58 @@ def test_money_without_a_price_is_not_made_up():
 def test_a_cap_is_a_number_from_zero_on(cap, value):
     with pytest.raises(ValueError, match=cap):
         Budget(**{cap: value})
+
+
+# --- Waiting for what is set aside ---------------------------------------------------------------
+
+
+async def test_what_is_only_set_aside_is_waited_for():
+    """A call that is reckoned at more than it takes keeps nobody from the rest."""
+    run = Spending(Budget.of_run(tokens=100))
+    one, two = Spending(Budget(), run=run), Spending(Budget(), run=run)
+    held = await one.reserve(Charge(90))
+    waiting = asyncio.ensure_future(two.reserve(Charge(50)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    held.settle(Charge(40))
+    (await waiting).settle(Charge(50))
+    assert (run.tokens, two.cut_by_run) == (90, False)
+
+
+async def test_who_waits_is_refused_once_it_is_spent():
+    run = Spending(Budget.of_run(tokens=100))
+    one, two = Spending(Budget(), run=run), Spending(Budget(), run=run)
+    held = await one.reserve(Charge(90))
+    waiting = asyncio.ensure_future(two.reserve(Charge(50)))
+    await asyncio.sleep(0)
+    held.settle(Charge(90))
+    with pytest.raises(BudgetExhausted, match="100 tokens"):
+        await waiting
+    assert two.cut_by_run
+
+
+async def test_who_stops_waiting_leaves_nothing_behind():
+    run = Spending(Budget.of_run(calls=1))
+    one, two, three = (Spending(Budget(), run=run) for _ in range(3))
+    held = await one.reserve(Charge(1))
+    waiting = [asyncio.ensure_future(spending.reserve(Charge(1))) for spending in (two, three)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    held.release()
+    (await waiting[1]).settle(Charge(1))
+    assert waiting[0].cancelled()
+    assert (two.calls, three.calls, run.calls) == (0, 1, 1)
+
+
+async def test_what_must_be_left_counts_in_the_features_own_caps_alone():
+    run = Spending(Budget.of_run(calls=1))
+    feature = Spending(Budget(calls=2, tokens=100, cost=1.0), run=run)
+    last = Charge(40, 0.3)
+    (await feature.reserve(Charge(50, 0.5), leaving=last)).release()
+    for too_much in (Charge(61, 0.5), Charge(50, 0.71), Charge(1, 0.0, calls=2)):
+        with pytest.raises(BudgetExhausted):
+            await feature.reserve(too_much, leaving=last)
+    assert not feature.cut_by_run
 
 
 # --- Random scripts ------------------------------------------------------------------------------
@@ -118,7 +174,7 @@ def test_no_cap_is_passed_by_more_than_the_calls_in_flight(
         taken = 0
         for expected, takes, others in script:
             try:
-                held = spending.reserve(Charge(expected, float(expected)))
+                held = await spending.reserve(Charge(expected, float(expected)))
             except BudgetExhausted:
                 break
             taken = in_flight[number] = takes or 0
@@ -144,6 +200,80 @@ def test_no_cap_is_passed_by_more_than_the_calls_in_flight(
     for name in ("calls", "tokens", "cost"):
         assert getattr(run, name) == sum(getattr(one, name) for one in spendings)
     assert of_run is None or run.left(what) == max(0, of_run - getattr(run, what))
+
+
+@settings(deadline=None)
+@given(
+    calls=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), min_size=1, max_size=12),
+    spare=st.integers(0, 40),
+    saved=st.integers(0, 29),
+)
+def test_what_is_there_is_used(calls, spare, saved):
+    """Everybody at once, each reckoned at up to 30 and taking less: enough for all serves all."""
+    takes = [max(0, expected - saved) for expected, _ in calls]
+    # One after another, this is what the last of them would find too little by nothing.
+    run = Spending(Budget.of_run(tokens=sum(takes) + min(saved, 30) + spare))
+
+    async def call(expected, others, took):
+        spending = Spending(Budget(), run=run)
+        held = await spending.reserve(Charge(expected))
+        for _ in range(others):
+            await asyncio.sleep(0)
+        held.settle(Charge(took))
+
+    async def everybody():
+        asked = [call(*one, took) for one, took in zip(calls, takes, strict=True)]
+        async with asyncio.timeout(30):  # where it waits for ever, this says so
+            await asyncio.gather(*asked)
+
+    asyncio.run(everybody())
+    assert (run.calls, run.tokens) == (len(calls), sum(takes))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lost=st.lists(st.sampled_from(["reply", "cut", "busy", "killed"]), min_size=1, max_size=10),
+    most=st.integers(1, 6),
+    sessions=st.integers(1, 4),
+)
+def test_a_cap_holds_over_sessions_whatever_is_lost(provider, lost, most, sessions):
+    """Sessions that go on with one run: the provider's own count is held against the run's cap."""
+    fates: list[str] = []
+
+    def script(call):
+        fates.append(lost[(call.number - 1) % len(lost)])
+        answers = {"cut": Cut(), "busy": Failure(429, retry_after="0"), "killed": Text("", delay=9)}
+        return answers.get(fates[-1], "yes")
+
+    provider.reset(script)
+    patience = Patience(attempts=2, first=0.0, longest=0.0)
+    mind = Mind(f"{provider.url}/v1#m")
+
+    async def session(run, number):
+        spending = Spending(Budget(), run=spending_of(run, mind, Budget.of_run(calls=most)))
+        client = RecordedClient(open_client(mind.name, patience), RunCalls(run, 0))
+        for step in range(4):
+            request = Request(messages=(Message(role="user", text=f"{number}.{step}"),))
+            asked = asyncio.ensure_future(client.complete(request, spending))
+            while not asked.done():
+                await asyncio.sleep(0.001)
+                if fates and fates[-1] == "killed":
+                    asked.cancel()
+                    break
+            await asyncio.wait([asked])
+            if asked.cancelled():
+                fates.append("gone")
+                return
+            if isinstance(asked.exception(), BudgetExhausted):
+                return
+
+    with Journal.open(None) as journal:
+        for number in range(sessions):
+            with journal.begin("x", {}) as run:
+                run.write("session", {"features": [0], "versions": {}})
+                asyncio.run(session(run, number))
+    charged = [fate for fate in fates if fate in ("reply", "cut", "killed")]
+    assert len(charged) <= most
 
 
 @pytest.fixture(scope="module")

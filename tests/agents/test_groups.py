@@ -121,7 +121,7 @@ def test_in_words_alone_labels_have_tests_and_no_share():
 
 def test_the_rule_miner_tests_each_clause():
     source = source_of(boats_and_clocks)
-    task = Task(source, 0, Mind("rules"), Spending(Budget()), 0, lambda kind, *payloads: None)
+    task = Task(source, 0, Mind("rules"), Spending(Budget()), 0, lambda kind, *records: None)
     explanation = asyncio.run(EXPLAINERS["sage"].explain(task)).explanation
     assert [group.label for group in explanation.groups] == list(explanation.labels)
     assert "clock" in explanation.labels[0]

@@ -18,7 +18,8 @@ import pytest
 from sagescope.agents.budget import Budget
 from sagescope.experiments import Journal, explain
 from sagescope.experiments.loopback import Failure, LoopbackProvider, Refusal, Text
-from sagescope.experiments.results import Result
+from sagescope.experiments.results import Result, results_of
+from sagescope.sae.errors import PriceError
 
 SCRIPT = Path(__file__).with_name("minded.py")
 
@@ -185,6 +186,88 @@ def test_tokens_of_a_run_are_capped_too(tmp_path: Path):
         assert spent <= 12_000
         assert len(results) < 5
         assert server.paid.total() < 20
+
+
+@pytest.mark.parametrize("most", [6_000, 10_000, 14_000])
+def test_the_same_capped_command_again_loses_nothing(tmp_path: Path, most: int):
+    with LoopbackProvider(minded.answer) as server:
+        found = [capped(server, tmp_path / "j.db", tokens=most) for _ in range(3)]
+        assert found[0]
+        for again in found[1:]:
+            assert comparable(again) == comparable(found[0])
+        assert set(server.paid.values()) == {1}
+
+
+def test_a_killed_attempt_leaves_what_stood(tmp_path: Path):
+    with LoopbackProvider(minded.answer) as server:
+        before = capped(server, tmp_path / "j.db", tokens=10_000)
+        assert "out_of_budget" in {one.status for one in before}
+        typed = (tmp_path / "j.db", mind(server), 4, 1)  # without a cap it takes the feature up
+        killed = subprocess.run([sys.executable, SCRIPT, *map(str, typed)])
+        assert killed.returncode == -signal.SIGKILL
+    with Journal.open(tmp_path / "j.db") as journal:
+        assert comparable(results_of(journal.run("x"))) == comparable(before)
+
+
+def test_a_provider_that_fails_later_leaves_what_stood(tmp_path: Path):
+    with LoopbackProvider(minded.answer) as server:
+        before = capped(server, tmp_path / "j.db", tokens=10_000)
+        server.script = lambda call: Failure(401)
+        after = capped(server, tmp_path / "j.db", tokens=100_000)
+    assert comparable(after[: len(before)]) == comparable(before)
+
+
+def test_features_at_once_use_what_a_run_may_spend(tmp_path: Path):
+    """What calls under way are reckoned at is more than they take: the others wait for the rest."""
+
+    def explained(tokens: int | None, concurrency: int) -> list[Result]:
+        options = {"mind": mind(server), "score": False, "concurrency": concurrency}
+        source, budget = minded.planted.PlantedSource(), Budget.of_run(tokens=tokens)
+        return explain(source, range(5), run_budget=budget, **options)
+
+    with LoopbackProvider(lambda call: Text(json.dumps(minded.answer(call)), delay=0.02)) as server:
+        needed = sum(one.cost.tokens for one in explained(None, 5))
+        # The last call, as it is reckoned, has to fit beside what all others took.
+        found = explained(needed + 1_500, 5)
+    assert [one.status for one in found] == ["concluded"] * 5
+    assert sum(one.cost.tokens for one in found) == needed
+
+
+def test_a_cap_on_money_without_a_price_refuses_the_command(source, tmp_path: Path):
+    with LoopbackProvider(minded.answer) as server:
+        for caps in ({"budget": Budget(cost=1.0)}, {"run_budget": Budget.of_run(cost=1.0)}):
+            with pytest.raises(PriceError, match="SAGESCOPE_PRICES"):
+                explain(source, [0], mind=mind(server), journal=tmp_path / "j.db", **caps)
+    assert not (tmp_path / "j.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("budget", "malformed"),
+    [
+        (Budget(rounds=3, cost=0.0085), 0),
+        (Budget(calls=2), 1),
+        (Budget(calls=3), 2),
+        (Budget(rounds=3, tokens=9_000), 0),
+    ],
+)
+def test_a_call_is_kept_back_for_the_conclusion(source, monkeypatch, tmp_path, budget, malformed):
+    """Whatever cap is near, and also where the answer to a step had to be asked for again."""
+    prices = "as_of: 2026-01-01\nhttp: {scripted: {input: 1, output: 4}}"
+    (tmp_path / "p.yaml").write_text(prices)
+    monkeypatch.setenv("SAGESCOPE_PRICES", str(tmp_path / "p.yaml"))
+
+    def script(call):
+        return {"x": 1} if call.number == malformed else minded.answer(call)
+
+    with LoopbackProvider(script) as server:
+        (found,) = explain(source, [0], mind=mind(server), budget=budget, score=False)
+        asked = [minded.step(call) for call in server.calls]
+    if asked == [
+        "Proposals"
+    ]:  # its repair would have taken the last call: there is nothing to conclude
+        assert (malformed, found.status) == (1, "failed")
+    else:
+        assert (asked[-1], found.status) == ("Summary", "out_of_budget")
 
 
 # --- What must not get out, and what must not get in ---------------------------------------------

@@ -133,21 +133,35 @@ class Asks(Calls):
     def asked(self, digest, expected):
         self.told.append(("asked", expected.estimated))
 
-    def gave_up(self, digest, unanswered):
-        self.told.append(("gave up", unanswered))
+    def gave_up(self, digest, maybe_paid):
+        self.told.append(("gave up", maybe_paid))
 
 
 async def test_attempts_without_a_reply_are_told(serve, connect):
+    """Each before it is sent, so that no crash hides it."""
     server, calls = serve(lambda call: Cut() if call.number < 2 else "yes"), Asks()
-    client = RecordedClient(connect(server), calls)
-    assert (await client.complete(request(1))).unanswered == 1
-    assert calls.told == [("asked", True)]
-    broken, calls = serve(lambda call: Cut()), Asks()
-    with pytest.raises(ProviderDown) as raised:
-        await RecordedClient(connect(broken), calls).complete(request(1))
-    assert raised.value.unanswered == len(broken.calls)
-    assert calls.told == [("asked", True), ("gave up", len(broken.calls))]
-    refusing, calls = serve(lambda call: Failure(500)), Asks()
-    with pytest.raises(ProviderDown):
-        await RecordedClient(connect(refusing), calls).complete(request(1))
-    assert calls.told == [("asked", True), ("gave up", 0)]
+    assert (await RecordedClient(connect(server), calls).complete(request(1))).text == "yes"
+    assert calls.told == [("asked", True), ("gave up", True), ("asked", True)]
+    for fault, maybe_paid in ((Cut(), True), (Failure(500), False)):
+        server, calls = serve(lambda call, fault=fault: fault), Asks()
+        with pytest.raises(ProviderDown):
+            await RecordedClient(connect(server), calls).complete(request(1))
+        assert calls.told == [("asked", True), ("gave up", maybe_paid)] * len(server.calls)
+
+
+async def test_a_call_that_was_never_sent_is_not_told(serve, connect):
+    server, calls = serve(lambda call: Text("late", delay=5)), Asks()
+    run = Spending(Budget.of_run(calls=1))
+    first, second = (
+        asyncio.ensure_future(
+            RecordedClient(connect(server), calls).complete(request(n), Spending(Budget(), run=run))
+        )
+        for n in range(2)
+    )
+    while not server.calls:
+        await asyncio.sleep(0.001)
+    for one in (first, second):
+        one.cancel()
+    await asyncio.wait([first, second])
+    assert calls.told == [("asked", True)], "the second waited for the first"
+    assert run.calls == 1
