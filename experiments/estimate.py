@@ -1,7 +1,8 @@
 """What explaining features with a language model will take, before anything is sent or spent.
 
 The first prompt of each feature is the real one: the explainer itself runs until it asks for the
-first time. What comes after depends on the answers, so that is reckoned from typical sizes.
+first time. What comes after depends on the answers, so that is reckoned from what replies of
+a script, without thinking, led to.
 """
 
 from __future__ import annotations
@@ -25,20 +26,43 @@ class Later:
     """What an explainer typically asks after its first prompt, of one feature.
 
     first_output: tokens of the first reply. calls, input_tokens, output_tokens: of all other calls.
+    after_first: whether each of those begins with the first prompt, which is not in input_tokens.
     """
 
     first_output: int
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    after_first: bool = False
+
+    @classmethod
+    def samples(cls, k: int, output: int) -> Later:
+        """The first prompt, k times."""
+        return cls(output, k - 1, 0, output * (k - 1), after_first=True)
 
 
-#: By explainer, as `python benchmarks/minds.py --only sizes` prints it; an ablation without an entry
-#: counts as what it is an ablation of, anything else as one call.
+_SAGE, _ONE_CALL = Later(930, 3, 6940, 1665), Later(600)
+#: By explainer, from runs with scripted replies: `sage` as `python benchmarks/minds.py --only sizes`
+#: prints it; SAGE as published where each hypothesis is settled by its first test.
 TYPICAL = {
-    "sage": Later(930, 3, 6940, 1665),
+    "sage": _SAGE,
+    "sage:no-probes": _SAGE,
+    "sage:random-probes": _SAGE,
+    "sage:one-hypothesis": _SAGE,
+    "sage:no-refinement": _SAGE,
+    "sage:no-negatives": _SAGE,
+    "sage:model-verdicts": _SAGE,
+    "output-side": _ONE_CALL,
+    "one-shot": _ONE_CALL,
+    "one-shot:contrastive": _ONE_CALL,
+    "one-shot:token-activation": _ONE_CALL,
+    "one-shot:max-activation": _ONE_CALL,
+    "one-shot:quantiles": _ONE_CALL,
+    "best-of-4": Later.samples(4, 600),
+    "best-of-8": Later.samples(8, 600),
+    "sage-paper": Later(300, 14, 5600, 2100),
+    "sage-paper:released": Later(300, 14, 21000, 2100, after_first=True),
 }
-ONE_CALL = Later(600)
 
 
 @dataclass(frozen=True)
@@ -94,7 +118,7 @@ async def estimate(
             await EXPLAINERS[explainer].explain(task)
             found.append(Estimate(feature, 0, 0, 0.0, 0, 0, 0.0))
         except _Heard as heard:
-            found.append(_reckoned(feature, heard.request, _later(explainer), client, budget))
+            found.append(_reckoned(feature, heard.request, TYPICAL[explainer], client, budget))
     return found
 
 
@@ -115,24 +139,16 @@ def together(estimates: Sequence[Estimate], run_budget: Budget) -> Estimate:
 # -------------------------------------------------------------------- one feature
 
 
-def _later(explainer: str) -> Later:
-    return TYPICAL.get(explainer) or TYPICAL.get(explainer.partition(":")[0]) or ONE_CALL
-
-
 def _reckoned(
     feature: int, first: Request, later: Later, client: _Listener, budget: Budget
 ) -> Estimate:
     asked = first.expected_usage().input_tokens
-    usage = Usage(
-        input_tokens=asked + later.input_tokens,
-        output_tokens=later.first_output + later.output_tokens,
-        estimated=True,
-    )
     # A prompt's price may depend on its length, so each call is charged for itself.
     calls = [Usage(input_tokens=asked, output_tokens=later.first_output)]
     if later.calls:
-        shares = later.input_tokens // later.calls, later.output_tokens // later.calls
-        calls += [Usage(input_tokens=shares[0], output_tokens=shares[1])] * later.calls
+        shown = later.input_tokens // later.calls + asked * later.after_first
+        said = later.output_tokens // later.calls
+        calls += [Usage(input_tokens=shown, output_tokens=said)] * later.calls
     dollars = _sum([client.charge(one).cost for one in calls])
     # No token costs more than one of output.
     most = budget.tokens
@@ -140,7 +156,7 @@ def _reckoned(
     return Estimate(
         feature,
         int(_lesser(len(calls), budget.calls) or 0),
-        int(_lesser(usage.tokens, most) or 0),
+        int(_lesser(sum(one.tokens for one in calls), most) or 0),
         _lesser(dollars, budget.cost, of_unknown=False),
         budget.calls,
         most,

@@ -64,7 +64,8 @@ def print_estimate(
     out = console()
     out.print(estimate_table(found, whole))
     out.print(
-        "Nothing was sent. First prompts are counted as they are, what follows is reckoned from "
-        "typical sizes; the most is what the caps allow."
+        "Nothing was sent. First prompts are counted as they are; replies and what follows are "
+        "reckoned from scripted replies without thinking, so a model that thinks takes more. The "
+        "most is what the caps allow."
         + ("" if whole.dollars is not None else " No price is known for this model.")
     )

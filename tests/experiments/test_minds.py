@@ -16,8 +16,19 @@ import minded
 import pytest
 
 from sagescope.agents.budget import Budget
+from sagescope.agents.explainers import EXPLAINERS
+from sagescope.agents.llm import client
+from sagescope.agents.llm.retry import Patience
 from sagescope.experiments import Journal, explain
-from sagescope.experiments.loopback import Failure, LoopbackProvider, Refusal, Text
+from sagescope.experiments.estimate import TYPICAL
+from sagescope.experiments.loopback import (
+    Cut,
+    Endless,
+    Failure,
+    LoopbackProvider,
+    Refusal,
+    Text,
+)
 from sagescope.experiments.results import Result, results_of
 from sagescope.sae.errors import PriceError
 
@@ -154,6 +165,64 @@ def test_a_feature_whose_provider_fails_leaves_the_others_alone(source, trouble,
             # The same question has its answer, which is no better for being read again.
             assert mended[0].status == "failed"
             assert server.paid.total() == paid
+
+
+HASTE = Patience(call=0.3, attempts=2, total=5, first=0.001, longest=0.001)
+#: A fault of every call of one step, how its feature ends, how often the provider is asked in that
+#: step, how many calls the record counts in it, and how many attempts may have been charged.
+WHOLE = [
+    (Failure(429), "failed", 2, 0, 0),
+    (Failure(429, retry_after="0"), "failed", 2, 0, 0),
+    (Failure(500), "failed", 2, 0, 0),
+    (Cut(), "failed", 2, 2, 2),
+    (Endless(), "failed", 2, 2, 2),
+    (Text(""), "concluded", 1, 1, 0),
+    (Text('{"probes": 3}'), "concluded", 2, 2, 0),
+]
+
+
+@pytest.mark.parametrize(("fault", "status", "asked", "counted", "lost"), WHOLE)
+def test_a_fault_in_a_run(source, monkeypatch, tmp_path: Path, fault, status, asked, counted, lost):
+    """What the record says, what was spent, what the next run repeats: nothing."""
+    monkeypatch.setattr(client, "Patience", lambda: HASTE)
+
+    def script(call):
+        return fault if minded.step(call) == "Trials" else minded.answer(call)
+
+    with LoopbackProvider(script) as server:
+        options = {"mind": mind(server), "journal": tmp_path / "j.db", "score": False}
+        (found,) = explain(source, [0], **options)
+        steps = [minded.step(call) for call in server.calls]
+        others = len(steps) - steps.count("Trials")
+        assert found.status == status
+        assert steps.count("Trials") == asked
+        assert (found.cost.calls, found.cost.unanswered) == (others + counted, lost)
+        assert bool(found.error) == (status == "failed")
+        if status == "concluded":
+            assert any("The design step failed" in note for note in found.explanation.notes)
+        (again,) = explain(source, [0], **options)
+        assert again.as_json() == found.as_json()
+        assert len(server.calls) == len(steps)
+
+
+def test_a_reply_that_claims_what_was_not_measured_changes_no_verdict(source, tmp_path: Path):
+    """The model says that its probes fired; what counts is what the feature did."""
+
+    def script(call):
+        said = minded.answer(call)
+        if minded.step(call) == "Trials":
+            probes = [{**one, "text": "the tree .", "fires": True} for one in said["probes"]]
+            return {"probes": [{**one, "activation": 9.0, "fired": True} for one in probes]}
+        return said
+
+    with LoopbackProvider(script) as server:
+        options = {"mind": mind(server), "journal": tmp_path / "j.db", "score": False}
+        (found,) = explain(source, [0], **options)
+        asked = len(server.calls)
+        assert found.explanation.verdict != "confirmed"
+        assert found.cost.calls == asked
+        explain(source, [0], **options)
+        assert len(server.calls) == asked
 
 
 # --- Caps of a run -------------------------------------------------------------------------------
@@ -374,6 +443,33 @@ def typed(planted, monkeypatch, tmp_path: Path):
 def rows(done) -> list[dict]:
     assert done.exit_code == 0, done.output
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_dry_run_knows_every_explainer():
+    assert set(TYPICAL) == set(EXPLAINERS)
+
+
+def test_a_dry_run_counts_what_is_left(typed, tmp_path: Path):
+    """Features that the run cut short, and failed ones where they are to be tried again."""
+    with LoopbackProvider(minded.answer) as server:
+        asked = ("explain", "-f", "0-2", "--run", "x", "--mind", mind(server), "--no-score")
+        typed(*asked, "--run-max-tokens", "10000")
+        *each, _ = rows(typed(*asked, "--dry-run", "--json"))
+        assert [one["feature"] for one in each] == [0, 1, 2], "all were cut short, or not begun"
+        server.script = lambda call: Failure(401)
+        assert typed("explain", "-f", "3", "--run", "x", *asked[5:]).exit_code == 1
+        failed = ("explain", "-f", "3", *asked[3:], "--dry-run", "--json")
+        assert len(rows(typed(*failed))) == 1
+        assert len(rows(typed(*failed, "--retry-failed"))) == 2
+
+
+@pytest.mark.parametrize(("explainer", "calls"), [("best-of-4", 4), ("best-of-8", 8)])
+def test_a_dry_run_counts_every_sample(typed, explainer: str, calls: int):
+    asked = ("explain", "-f", "0", "--explainer", explainer, "--dry-run", "--json")
+    one, _ = rows(typed(*asked, "--mind", "openai:gpt-5.4-mini"))
+    single, _ = rows(typed(*asked[:4], "one-shot", *asked[5:], "--mind", "openai:gpt-5.4-mini"))
+    assert one["calls"] == calls
+    assert one["tokens"] >= min(one["most_tokens"], 0.9 * calls * single["tokens"])
 
 
 def test_a_dry_run_needs_no_key_and_sends_nothing(typed, tmp_path: Path):

@@ -10,7 +10,7 @@ from sagescope.agents.llm.client import Message, Request, open_client
 from sagescope.agents.llm.keys import key_of
 from sagescope.agents.llm.recorded import CallLog, RecordedClient
 from sagescope.experiments.loopback import Failure
-from sagescope.sae.errors import ProviderError
+from sagescope.sae.errors import KeyRefused, ProviderError, UnknownName
 
 REQUEST = Request(messages=(Message(role="user", text="hello"),))
 
@@ -79,3 +79,49 @@ async def test_a_key_in_a_reply_is_blacked_out_and_not_kept(serve, connect, keys
     assert (await client.complete(REQUEST)).text == "Your key is [key]."
     assert len(calls) == 1
     assert keys not in repr(calls)
+
+
+# --- What no request can be sent with ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["sk-…", "sk-a b", "sk-\x1b[2J"])
+def test_a_key_that_no_header_can_carry_is_refused_before_anything_is_sent(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(KeyRefused, match="OPENAI_API_KEY is no key") as caught:
+        open_client("openai:gpt-4o")
+    assert key not in str(caught.value)
+
+
+def test_an_env_file_that_is_no_text_is_told(monkeypatch, tmp_path):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (tmp_path / ".env").write_bytes("OPENAI_API_KEY=ü".encode("latin-1"))
+    with pytest.raises(KeyRefused, match="not UTF-8"):
+        open_client("openai:gpt-4o")
+
+
+NO_URLS = [
+    "not a url",
+    "ftp://host/v1",
+    "http://",
+    "http://[::1/v1",
+    "http://127.0.0.1:abc/v1",
+    "http://127.0.0.1:99999/v1",
+    "http://127.0.0.1 :80/v1",
+    "http://user:secret@host:abc/v1",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_base_url_that_is_none_is_refused_at_once(monkeypatch, provider, url):
+    monkeypatch.setenv(f"{provider.upper()}_BASE_URL", url)
+    with pytest.raises(UnknownName, match=f"base URL in {provider.upper()}_BASE_URL") as caught:
+        open_client(f"{provider}:gpt-4o")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [url for url in NO_URLS if url.startswith("http:")])
+def test_a_server_that_is_none_is_refused_at_once(url):
+    with pytest.raises(UnknownName, match="language model") as caught:
+        open_client(f"{url}#m")
+    assert "secret" not in str(caught.value)
