@@ -36,8 +36,8 @@ from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
-from .results import Result, results_of, standing_events
-from .scoring import Simulator, Target, score_simulator, simulators
+from .results import Result, made_by, results_of, standing_events, with_scores
+from .scoring import Simulator, Target, chosen, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     score: bool = True
+    scorers: Sequence[str] | None = None
     concurrency: int | None = None
     retry_failed: bool = False
     prompts: Path | None = None
@@ -101,6 +102,7 @@ def explain(
     run: str | None = None,
     journal: Journal | Path | str | None = None,
     score: bool = True,
+    scorers: Sequence[str] | None = None,
     concurrency: int | None = None,
     retry_failed: bool = False,
     prompts: Path | None = None,
@@ -112,7 +114,7 @@ def explain(
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
-    prompts: a folder of edited templates. Works inside a running event loop too, as in a notebook.
+    prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, JournalError where the run was begun with other settings. A feature that goes wrong
     raises nothing: its result has status "failed" and the error. One that was not begun because the
@@ -121,6 +123,7 @@ def explain(
     indices = FeatureList.of(features).check(source.n_features)
     if explainer not in EXPLAINERS:
         raise UnknownName("explainer", explainer, EXPLAINERS)
+    chosen(scorers)
     thinker = Mind(mind)
     thinker.check()
     job = Job(
@@ -130,6 +133,7 @@ def explain(
         budget or usual_budget(explainer, thinker.is_language_model),
         seed,
         score,
+        scorers,
         concurrency,
         retry_failed,
         prompts,
@@ -153,6 +157,38 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
     await worker.all("Explaining", worker.explain)
     if job.score:
         await worker.all("Scoring", worker.score)
+
+
+def score_run(
+    source: FeatureSource,
+    run: str,
+    *,
+    journal: Journal,
+    scorers: Sequence[str] | None = None,
+    concurrency: int | None = None,
+    retry_failed: bool = False,
+    watch: Watch | None = None,
+) -> list[Result]:
+    """Score what a run has concluded by scorers that have not scored it yet; return its results.
+
+    source: the one that the run was made with. The other arguments are those of `explain`. Raises
+    JournalError for a run of another source, UnknownName for a run or a scorer that does not exist.
+    """
+    chosen(scorers)
+    config = journal.run(run).config
+    made_with = {"subject": source.subject, "sae": source.sae, "evidence": source.key}
+    with journal.begin(run, {**config, **made_with}) as begun:
+        job = Job(
+            begun.features,
+            mind=config["mind"],
+            seed=config["seed"],
+            scorers=scorers,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+        )
+        worker = _Worker(job, source, begun, watch or (lambda *_: None))
+        run_to_end(worker.all("Scoring", worker.score))
+        return results_of(begun, source)
 
 
 async def score_feature(source: FeatureSource, run: Run, feature: int, seed: int) -> None:
@@ -309,18 +345,23 @@ class _Worker:
             return
         for name, simulator in subjects.items():
             again = self.job.retry_failed and "why" in standing.get(name, {})
-            if name in standing and not again:
+            made = () if again else made_by(standing.get(name))
+            scorers = [scorer for scorer in chosen(self.job.scorers) if scorer not in made]
+            if not scorers or ("why" in standing.get(name, {}) and not again):
                 continue
             if name == "explanation" and not _can_predict(standing):
                 marks = {"why": NO_RULE}
             else:
-                marks = await self._marks(target, simulator)
+                marks = await self._marks(target, simulator, scorers)
             self._scored(feature, name, {**about.get(name, {}), **marks})
 
-    async def _marks(self, target: Target, simulator: Simulator) -> dict[str, Any]:
+    async def _marks(
+        self, target: Target, simulator: Simulator, scorers: Sequence[str]
+    ) -> dict[str, Any]:
         """What a simulator scores, or why it scores nothing: the others are scored all the same."""
         try:
-            return (await score_simulator(target, simulator)).model_dump()
+            scored = await score_simulator(target, simulator, scorers)
+            return {"scorers": list(scorers), **scored.model_dump()}
         except JournalError:
             raise
         except Exception as error:
@@ -328,8 +369,10 @@ class _Worker:
             return {"why": _sentence(error)}
 
     def _scored(self, feature: int, name: str, payload: dict[str, Any]) -> None:
-        self.standing[feature][name] = {"of": name, **payload}
-        self.run.write("scored", self.standing[feature][name], feature)
+        event = {"of": name, **payload}
+        self.run.write("scored", event, feature)
+        standing = self.standing[feature]
+        standing[name] = with_scores(standing.get(name), event)
 
     def _other(self, feature: int) -> int | None:
         """The feature whose explanation is this one's random control.

@@ -13,7 +13,8 @@ a time; any number may read it meanwhile.
                  yes      the records of `sagescope.agents.records`, as they came
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
-    scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
+    scored       yes      {"of": "explanation" or a control, "scorers", "scores", "details", or
+                          "why": there are none}; later events add to earlier ones
 
     of sessions only (`sagescope.experiments.sessions`):
     step         yes      {"verb", "by"}: what follows belongs to it, up to the next step

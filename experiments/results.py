@@ -152,9 +152,38 @@ def _count(standing: dict[str, Any], event: Event) -> None:
         standing.clear()
         standing.update({"facts": facts} if facts else {})
     if event.kind == "scored":
-        standing[event.payload["of"]] = event.payload
+        name = event.payload["of"]
+        standing[name] = with_scores(standing.get(name), event.payload)
     elif event.kind != "started":
         standing[event.kind] = event.payload
+
+
+def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> dict[str, Any]:
+    """What was scored before and a new "scored" event together; the new one counts where both do."""
+    if not before or "why" in before or "why" in event:
+        return dict(event)
+    return {
+        **before,
+        **event,
+        "scores": {**before["scores"], **event["scores"]},
+        "details": _joined(before["details"], event["details"]),
+        "scorers": [*dict.fromkeys([*made_by(before), *made_by(event)])],
+    }
+
+
+def _joined(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The details of two "scored" events. A new scorer's are empty in what others have to say."""
+    joined = {**before, **{name: value for name, value in after.items() if value}}
+    for name in ("failed", "more"):
+        joined[name] = {**before.get(name, {}), **after.get(name, {})}
+    again = {item["scorer"] for item in after["items"]}
+    kept = [item for item in before["items"] if item["scorer"] not in again]
+    return {**joined, "items": [*kept, *after["items"]]}
+
+
+def made_by(scored: Mapping[str, Any] | None) -> Sequence[str]:
+    """The scorers behind a "scored" event. Events of the first versions name none."""
+    return scored.get("scorers", ("predictive", "generated")) if scored else ()
 
 
 def _result(

@@ -91,3 +91,8 @@ def done_in(run: str, journal: Path | None) -> set[int]:
 def open_run(path: Path | None, name: str) -> Iterator[Run]:
     with open_journal(path) as journal:
         yield journal.run(name)
+
+
+def names(listed: str | None) -> list[str] | None:
+    """Comma-separated names, None where none are given."""
+    return None if listed is None else [name.strip() for name in listed.split(",")]

@@ -136,3 +136,11 @@ RunMaxCost = Annotated[float | None, _cap("--run-max-cost", "US dollars, for the
 RunMaxSeconds = Annotated[
     float | None, _cap("--run-max-seconds", "Seconds, for all features, from now on.")
 ]
+Scorers = Annotated[
+    str | None,
+    typer.Option(
+        "--scorers",
+        help="Scorers by name, comma-separated, or `all`; else those that run by default.",
+    ),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]

@@ -39,9 +39,8 @@ def explain(
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the explanations and controls.")
     ] = True,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try features again that failed before.")
-    ] = False,
+    scorers: options.Scorers = None,
+    retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -91,6 +90,7 @@ def explain(
                 run=run,
                 journal=file,
                 score=score,
+                scorers=opening.names(scorers),
                 concurrency=concurrency,
                 retry_failed=retry_failed,
                 run_budget=run_budget,
@@ -111,6 +111,42 @@ def explain(
             err=True,
         )
         raise typer.Exit(1 if len(failed) == len(results) else 0)
+
+
+@app.command()
+def score(
+    name: options.RunName,
+    scorers: options.Scorers = None,
+    subject: options.Subject = options.SUBJECT,
+    sae: options.Sae = None,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: options.Tokens = options.TOKENS,
+    concurrency: options.Concurrency = None,
+    retry_failed: options.RetryFailed = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Score a run's explanations by more scorers; scores that it has are not made again."""
+    from ..jobs import score_run
+    from ..terminal import ProgressBar
+
+    with (
+        opening.open_journal(journal) as file,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        ProgressBar() as bar,
+    ):
+        found = score_run(
+            source,
+            name,
+            journal=file,
+            scorers=opening.names(scorers),
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            watch=bar,
+        )
+    output.print_results(found, as_json)
 
 
 @app.command()

@@ -4,8 +4,8 @@
     scored.scores["predictive_pearson"].value, scored.controls["token_lookup"].scores["input"].low
 
 To score piece by piece (one journal entry each), use `simulators` and `score_simulator`. To add a
-scorer, write an async function of a `Target` and a `Simulator`, decorate it with `@scorer("name")`,
-and import its module here.
+scorer, write an async function of a `Target` and a `Simulator`, decorate it with
+`@scorer("name", scores=(…))`, and import its module here.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import generated, predictive
-from .bench import SCORERS, Details, Item, Marks, Simulator, Target, chosen, scorer
+from . import generated, predictive  # noqa: F401 (they register their scorers)
+from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
 from .controls import CONTROL_NAMES, controls
 from .score import Score, mean_with_interval
-from .simulator import RuleSimulator, simulator_of
+from .simulator import Context, RuleSimulator, Simulator, simulator_of
 
 __all__ = [
     "CONTROL_NAMES",
     "SCORERS",
     "SCORE_NAMES",
+    "Context",
     "Details",
     "Item",
     "Marks",
@@ -35,8 +36,10 @@ __all__ = [
     "Score",
     "Scored",
     "ScoredWithControls",
+    "Scorer",
     "Simulator",
     "Target",
+    "chosen",
     "mean_with_interval",
     "score_explanation",
     "score_simulator",
@@ -45,8 +48,8 @@ __all__ = [
     "simulators",
 ]
 
-#: Every score of the scorers here, in the order of their modules.
-SCORE_NAMES = (*predictive.NAMES, *generated.NAMES)
+#: Every score that the scorers here may give.
+SCORE_NAMES = tuple(name for one in SCORERS.values() for name in one.scores)
 
 
 class Scored(Record):
@@ -67,17 +70,21 @@ async def score_simulator(
 ) -> Scored:
     """What one simulator scores on one feature.
 
-    scorers: names of registered scorers, by default all. Raises UnknownName. The same target, seed
+    scorers: names of registered scorers (see `chosen`). Raises UnknownName. The same target, seed
     and simulator always give the same scores.
     """
-    marks = await asyncio.gather(
-        *(function(target, simulator) for function in chosen(scorers).values())
-    )
+    marks = await asyncio.gather(*(one(target, simulator) for one in chosen(scorers).values()))
     scores: dict[str, Score] = {}
     details: dict[str, Any] = {}
     for mark in marks:
         scores.update(mark.scores)
-        details.update(mark.details)
+        for name, value in mark.details.items():
+            if isinstance(value, dict):
+                details[name] = {**details.get(name, {}), **value}
+            elif isinstance(value, tuple):
+                details[name] = (*details.get(name, ()), *value)
+            else:
+                details[name] = value
     return Scored(scores=scores, details=Details(**details))
 
 

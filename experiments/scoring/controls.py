@@ -10,6 +10,7 @@ Both go through the same scorers as the explanation itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,10 @@ import numpy as np
 from ...agents.records import Explanation
 from ...agents.rules.language import MAX_VALUES, Clause, Rule, current
 from ...agents.rules.match import Matcher
+from ...sae.evidence import FIRES_AT
 from ...sae.lookup import TokenLookup
-from .bench import Simulator, Target
-from .simulator import RuleSimulator
+from .bench import Target
+from .simulator import Context, RuleSimulator, Simulator
 
 #: The controls by the name users see, in the order of every table.
 CONTROL_NAMES = ("random_explanation", "token_lookup")
@@ -45,23 +47,42 @@ def token_lookup(target: Target) -> Simulator:
     """The token lookup table, fitted on the `explain` split."""
     return LookupSimulator(
         TokenLookup.fit(target.explain, target.feature),
+        target.stats.typical_max,
         RuleSimulator(_as_rule(target), target.source.tokenize),
     )
 
 
 @dataclass(frozen=True)
-class LookupSimulator:
+class LookupSimulator(Simulator):
     """Predicts from the whole table; its texts are made from its best tokens.
 
-    texts: the simulator of a rule with one clause, that the token is one of the table's 16 best.
+    unit: the typical maximum, in the SAE's units. texts: the simulator of a rule with one clause, that the token is one of the table's 16 best.
     """
 
     lookup: TokenLookup
+    unit: float
     texts: RuleSimulator
+    fires_from: float | None = FIRES_AT
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """Each token's mean activation on `explain`. See Simulator."""
         return self.lookup.predict(text.table.vocab)[text.table.ids]
+
+    async def simulate(self, contexts: Sequence[Context]) -> list[np.ndarray | None]:
+        """Each token's mean activation on `explain`. See Simulator."""
+        return [self._grades(context.shown) for context in contexts]
+
+    async def grade(self, contexts: Sequence[Context]) -> np.ndarray:
+        """The highest of those means. See Simulator."""
+        return np.array([self._grades(context.shown).max(initial=0.0) for context in contexts])
+
+    async def grade_marked(self, contexts: Sequence[Context]) -> np.ndarray:
+        """The mean of those of the marked tokens. See Simulator."""
+        marked = ([context.tokens[place] for place in context.marked] for context in contexts)
+        return np.array([self._grades(tokens).mean() for tokens in marked])
+
+    def _grades(self, tokens: Sequence[str]) -> np.ndarray:
+        return np.asarray(self.lookup.predict(tokens), np.float64) / self.unit
 
     async def firing_texts(self, n: int, seed: int) -> list[str]:
         """Texts with one of the best tokens. See Simulator."""

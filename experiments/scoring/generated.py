@@ -19,8 +19,9 @@ import numpy as np
 
 from ...sae.errors import TextError
 from ...sae.tokens import TokenActivations
-from .bench import Item, Marks, Simulator, Target, reaches, scorer
+from .bench import Item, Marks, Target, reaches, scorer
 from .score import Score, harmonic, interval, share
+from .simulator import Simulator
 
 NAMES = ("generative", "boundary", "input")
 #: Texts of each kind.
@@ -29,7 +30,7 @@ TEXTS = 24
 FIRES_WELL = 0.5
 
 
-@scorer("generated")
+@scorer("generated", NAMES)
 async def generated(target: Target, simulator: Simulator) -> Marks:
     """Generative accuracy, boundary rejection and their harmonic mean; each text as an item."""
     if not target.stats.typical_max:

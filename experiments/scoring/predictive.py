@@ -28,15 +28,16 @@ from __future__ import annotations
 import numpy as np
 
 from ...sae.evidence import QUANTILES
-from .bench import Band, Level, Marks, MixtureCounts, Simulator, Target, reaches, scorer
+from .bench import Band, Level, Marks, MixtureCounts, Target, reaches, scorer
 from .score import Score, of_units, ratio
+from .simulator import Simulator
 
 NAMES = ("predictive_pearson", "predictive_auprc", "coverage", "recall", "precision")
 #: Edges of predicted levels, as shares of the typical maximum.
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
-@scorer("predictive")
+@scorer("predictive", NAMES)
 async def predictive(target: Target, simulator: Simulator) -> Marks:
     """The five scores of this module's table, with the details behind them."""
     measured = np.maximum(target.held_out.activations(target.feature), 0).astype(np.float64)

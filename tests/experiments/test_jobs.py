@@ -18,7 +18,7 @@ import pytest
 
 from sagescope.agents.budget import Budget
 from sagescope.experiments import Journal, explain
-from sagescope.experiments.jobs import Job, RecordedSource, work
+from sagescope.experiments.jobs import Job, RecordedSource, score_run, work
 from sagescope.experiments.results import Result, results_of
 from sagescope.sae.errors import FeatureError, JournalError, UnknownName
 
@@ -263,10 +263,10 @@ def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch
 
     real = jobs.score_simulator
 
-    async def score_simulator(target: Any, simulator: Any) -> Any:
+    async def score_simulator(target: Any, simulator: Any, scorers: Any) -> Any:
         if target.feature == 1:
             raise RuntimeError("no luck")
-        return await real(target, simulator)
+        return await real(target, simulator, scorers)
 
     with Journal.open(None) as journal:
         monkeypatch.setattr(jobs, "score_simulator", score_simulator)
@@ -286,11 +286,11 @@ def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, 
 
     real, failed = jobs.score_simulator, []
 
-    async def score_simulator(target: Any, simulator: Any) -> Any:
+    async def score_simulator(target: Any, simulator: Any, scorers: Any) -> Any:
         if not failed:  # the explanation comes first
             failed.append(simulator)
             raise RuntimeError("no luck")
-        return await real(target, simulator)
+        return await real(target, simulator, scorers)
 
     with Journal.open(None) as journal:
         monkeypatch.setattr(jobs, "score_simulator", score_simulator)
@@ -410,3 +410,29 @@ def test_probes_and_outcomes_that_an_explainer_only_returned_are_written(source,
         assert pairs[0] == pairs[2]
         assert pairs[1] == pairs[3]
         assert len(results_of(journal.run("x"))) == 1
+
+
+def test_more_scorers_later(source, monkeypatch):
+    """What one scorer made stays, byte for byte, when another one comes."""
+    both = explain(source, [0, 1], scorers=["predictive", "generated"])
+    with Journal.open(None) as journal:
+        explain(source, [0, 1], journal=journal, run="r", scorers=["generated"])
+        found = score_run(source, "r", journal=journal, scorers=["predictive"])
+        events = len(list(journal.run("r").events(0, ["scored"])))
+        again = score_run(source, "r", journal=journal, scorers=["all"])
+        assert again[0].scores.items() >= found[0].scores.items()
+        assert len(list(journal.run("r").events(0, ["measured"])))
+        more = len(list(journal.run("r").events(0, ["scored"])))
+        score_run(source, "r", journal=journal, scorers=["all"])
+        assert len(list(journal.run("r").events(0, ["scored"]))) == more >= events
+    assert comparable(found) == comparable(both)
+
+
+def test_scoring_a_run_of_another_source(source, planted):
+    other = planted.PlantedSource(corpus=planted.texts(seed=1))
+    with Journal.open(None) as journal:
+        explain(source, [0], journal=journal, run="r")
+        with pytest.raises(JournalError, match="begun with"):
+            score_run(other, "r", journal=journal)
+        with pytest.raises(UnknownName, match="scorer"):
+            score_run(source, "r", journal=journal, scorers=["none such"])

@@ -156,13 +156,13 @@ def test_scorers_by_name(make):
 def test_one_more_scorer(make, monkeypatch):
     monkeypatch.setattr("sagescope.experiments.scoring.bench.SCORERS", dict(SCORERS))
 
-    @scorer("vowels")
+    @scorer("vowels", ["vowels"])
     async def vowels(target, simulator):
         return Marks({"vowels": Score(value=0.5)})
 
     assert values(scored(make, None, scorers=["vowels"])) == {"vowels": 0.5}
     with pytest.raises(ValueError, match="two scorers"):
-        scorer("vowels")(vowels)
+        scorer("vowels", ["vowels"])(vowels.function)
 
 
 def test_unknown_feature(make):
