@@ -52,12 +52,16 @@ class Means:
 
 
 def means(results: Sequence[Result]) -> list[Means]:
-    """The means of explanations and controls, for each stratum that occurs, and for all."""
+    """The means of explanations and controls, for each stratum that occurs, and always for all."""
+    return [
+        _means(group, of, members) for group, members in by_stratum(results).items() for of in ROWS
+    ]
+
+
+def by_stratum(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each stratum that occurs, and under "all" every one: the groups of a table."""
     groups = {name: [r for r in results if r.stratum == name] for name in STRATA}
-    groups = {name: members for name, members in groups.items() if members}
-    if len(groups) != 1 or len(groups[next(iter(groups))]) < len(results):
-        groups["all"] = list(results)
-    return [_means(group, of, members) for group, members in groups.items() for of in ROWS]
+    return {name: found for name, found in groups.items() if found} | {"all": list(results)}
 
 
 def _means(group: str, of: str, results: Sequence[Result]) -> Means:
