@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..sae.visible import visible
 from .estimate import Estimate
 from .results import Cost, Result
 from .scoring import Score
@@ -133,6 +134,8 @@ def _explanation(result: Result) -> Text:
     if result.explanation.verdict:
         verdict = result.explanation.verdict
         shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
+    if result.explanation.said:
+        shown.append(f" (by its own word {visible(result.explanation.said)})", "dim")
     if result.status != "concluded":
         shown.append(" (out of budget)", "yellow")
     return shown.append(_cost(result.cost), "dim")
