@@ -32,8 +32,9 @@ from ..agents.rules.match import predict
 from ..agents.rules.write import firing_drafts, near_miss_drafts, variant_drafts
 from ..sae.evidence import FIRES_AT
 from ..sae.source import FeatureSource
+from .jobs import run_to_end
 from .journal import Journal, Run
-from .jobs import RecordedSource, run_to_end
+from .recorded import RecordedSource
 from .scoring.score import RESAMPLES_OF_MEAN, Score, interval, ratio
 from .transcript import transcript_of
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ..agents.records import MeasuredGroup, ProbeCounts
+from ..agents.rules.render import strength
 from ..sae.evidence import QUANTILES
 from .results import Result, Scores
 from .scoring import Score, mean_with_interval
@@ -83,6 +85,31 @@ def verdict_line(results: Sequence[Result]) -> str:
     short = sum(result.status == "out_of_budget" for result in results)
     ended = f"; {short} of {len(results)} ran out of budget" if short else ""
     return f"Verdicts of the probes: {', '.join(parts)}{ended}."
+
+
+def word_line(results: Sequence[Result]) -> str:
+    """What minds themselves said of their explanations beside the probes; "" where none was asked."""
+    asked = [one.explanation for one in results if one.explanation.said]
+    if not asked:
+        return ""
+    pairs = Counter((one.said, one.verdict) for one in asked)
+    told = [
+        f"{n} said {said}, measured {verdict or 'nothing'}" for (said, verdict), n in pairs.items()
+    ]
+    return f"By the mind's own word: {'; '.join(sorted(told))}."
+
+
+def counts_of(counts: ProbeCounts) -> str:
+    """What probes counted, in words."""
+    (fired, should), (silent, should_not) = counts.fires_as_predicted, counts.silent_as_predicted
+    return f"fired {fired}/{should}, silent {silent}/{should_not} as predicted"
+
+
+def group_line(group: MeasuredGroup) -> str:
+    """A group of an explanation: how strongly it fires, how much it covers, what its probes said."""
+    level = "" if group.level is None else f"fires {strength(group.level)} ({group.level:.2f}), "
+    covered = "" if group.coverage is None else f"{group.coverage:.0%} of the activation, "
+    return f"{level}{covered}{group.status}: {counts_of(group)}"
 
 
 def cost_line(results: Sequence[Result]) -> str:

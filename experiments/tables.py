@@ -136,6 +136,8 @@ def _explanation(result: Result) -> Text:
     if result.explanation.verdict:
         verdict = result.explanation.verdict
         shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
+    if result.explanation.said:
+        shown.append(f" (by its own word {visible(result.explanation.said)})", "dim")
     if result.status != "concluded":
         shown.append(" (out of budget)", "yellow")
     return shown.append(_cost(result.cost), "dim")

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import generated, predictive  # noqa: F401 (they register their scorers)
+from . import fade, generated, predictive, simulation, uniform  # noqa: F401 (they register scorers)
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
 from .controls import CONTROL_NAMES, controls, target_of
 from .score import Score, mean_with_interval
