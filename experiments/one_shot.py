@@ -60,8 +60,7 @@ async def at_once(
     mind = Mind(run.config["mind"], prompts, RunCalls(run, feature))
     spending = Spending(Budget(**run.config["budget"]), run=run_spending)
     if not mind.is_language_model:
-        found = await asyncio.to_thread(_first, source, run, feature)
-        return found and (found, _paid(spending))
+        return await asyncio.to_thread(_first, source, run, feature), _paid(spending)
     task = Task(
         RecordedSource(source, run),
         feature,
@@ -79,8 +78,8 @@ def _paid(spending: Spending) -> dict[str, float]:
     return {name: value for name, value in spending.spent().items() if name != "seconds"}
 
 
-def _first(source: FeatureSource, run: Run, feature: int) -> Explanation | None:
-    """The first hypothesis that costs least; None where none was proposed."""
+def _first(source: FeatureSource, run: Run, feature: int) -> Explanation:
+    """The first hypothesis that costs least; where none was proposed, that nothing is predicted."""
     with run.reading(feature):
         proposed = [
             Hypothesis.model_validate(event.payload)
@@ -90,7 +89,8 @@ def _first(source: FeatureSource, run: Run, feature: int) -> Explanation | None:
     split = source.evidence.reader("explainer").split("explain")
     rules = [one.rule for one in proposed if one.rule and one.rule.clauses]
     if not rules:
-        return None
+        nothing = Rule(unit=split.stats(feature).typical_max)
+        return Explanation(labels=("no rule found",), description=describe(nothing), rule=nothing)
     sample = Sample(split, feature)
-    rule: Rule = min(rules, key=lambda one: cost(sample, one))
+    rule = min(rules, key=lambda one: cost(sample, one))
     return Explanation(labels=labels(rule), description=describe(rule), rule=rule)

@@ -24,7 +24,7 @@ from .results import Result, standing_events, with_scores
 #: the tokens below, some twenty seconds on two cores the first time.
 FEATURES = 8
 #: Tokens of the corpus that are collected on it, or as many as the run's own evidence, if fewer.
-TOKENS = 30_000
+TOKENS = 20_000
 
 
 def usual(is_language_model: bool) -> int:

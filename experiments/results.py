@@ -18,7 +18,7 @@ from ..sae.errors import RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
 from .journal import Event, Run
-from .scoring import CONTROL_NAMES, Score, blind_to
+from .scoring import CONTROL_NAMES, SCORE_NAMES, Score, blind_to
 from .scoring.bench import Blind
 
 #: The scores that every result names. Others may stand beside them.
@@ -241,7 +241,9 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
     if not scored or "scores" not in scored:
         return None
     made = {name: Score.model_validate(score) for name, score in scored["scores"].items()}
-    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *made])}
+    # In the order of the scorers, whichever of them came first.
+    known = (name for name in SCORE_NAMES if name in made)
+    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *known, *made])}
 
 
 def _is_controlled(standing: Mapping[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def results_table(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_lines=False, padding=(0, 1))
     table.add_column("feature", justify="right")
     table.add_column("stratum")
-    table.add_column("explanation", ratio=1, min_width=24)
+    table.add_column("explanation", ratio=1, min_width=22)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:

@@ -46,6 +46,9 @@ CONTROL_NAMES = (
     "random_weights",
 )
 
+#: Why shuffled activations have no score on fresh texts.
+NO_TEXTS = "shuffled activations say nothing of fresh texts"
+
 
 def controls(
     target: Target,
@@ -61,7 +64,7 @@ def controls(
     fires = bool(target.stats.typical_max)
     found: dict[str, Simulator | None] = {
         "random_explanation": random_explanation(target, other) if other else None,
-        "shuffled_activations": simulator_of(explanation, target.source.tokenize),
+        "shuffled_activations": _OnCorpus(simulator_of(explanation, target.source.tokenize)),
         "single_token": single_token(target) if fires else None,
         "token_lookup": token_lookup(target) if fires else None,
         "one_shot": simulator_of(one_shot, target.source.tokenize) if one_shot else None,
@@ -116,6 +119,42 @@ class Shuffled(Target):
         return np.roll(laid, draw.integers(len(laid))) if len(laid) else laid
 
 
+@dataclass(frozen=True)
+class _OnCorpus(Simulator):
+    """A simulator that makes no texts: nothing could be measured on them."""
+
+    inner: Simulator
+
+    @property
+    def fires_from(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See Simulator."""
+        return self.inner.fires_from
+
+    async def predict(self, text: Matcher) -> np.ndarray:
+        """See Simulator."""
+        return await self.inner.predict(text)
+
+    async def simulate(self, contexts: Sequence[Context]) -> list[np.ndarray | None]:
+        """See Simulator."""
+        return await self.inner.simulate(contexts)
+
+    async def grade(self, contexts: Sequence[Context]) -> np.ndarray:
+        """See Simulator."""
+        return await self.inner.grade(contexts)
+
+    async def grade_marked(self, contexts: Sequence[Context]) -> np.ndarray:
+        """See Simulator."""
+        return await self.inner.grade_marked(contexts)
+
+    async def firing_texts(self, n: int, seed: int) -> list[str]:
+        """Raises CannotAnswer."""
+        raise CannotAnswer(NO_TEXTS)
+
+    async def near_miss_texts(self, n: int, seed: int) -> list[str]:
+        """Raises CannotAnswer."""
+        raise CannotAnswer(NO_TEXTS)
+
+
 class _Corpus:
     """A feature source of which only the corpus is left."""
 
@@ -126,7 +165,7 @@ class _Corpus:
 
     async def activations(self, feature: int, texts: Sequence[str]) -> list[TokenActivations]:
         """See FeatureSource. Raises CannotAnswer."""
-        raise CannotAnswer("shuffled activations say nothing of fresh texts")
+        raise CannotAnswer(NO_TEXTS)
 
 
 def random_explanation(target: Target, other: Explanation) -> Simulator:

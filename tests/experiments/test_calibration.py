@@ -69,10 +69,10 @@ def test_fresh_probes_of_a_run(source, planted, tmp_path):
         before = len(source.measured)
         found = calibrate(source, "r", journal=journal)
         run = journal.run("r")
-        probed = {t.probe.text for f in range(3) for t in transcript_of(run, f).trials}
-        fresh = [text for _, texts in source.measured[before:] for text in texts]
-        assert fresh
-        assert not probed & set(fresh)
+        for feature, fresh in source.measured[before:]:
+            probed = {trial.probe.text for trial in transcript_of(run, feature).trials}
+            assert fresh
+            assert not probed & set(fresh)
         # A planted feature does what its rule says; nothing that was confirmed fails.
         assert found.precision.value > 0.95
         again = len(source.measured)
