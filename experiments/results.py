@@ -241,8 +241,8 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
     if not scored or "scores" not in scored:
         return None
     made = {name: Score.model_validate(score) for name, score in scored["scores"].items()}
-    # In the order of the scorers, whichever of them came first.
-    known = (name for name in SCORE_NAMES if name in made)
+    # Always in one order, whichever scorer came first.
+    known = [name for name in SCORE_NAMES if name in made]
     return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *known, *made])}
 
 
