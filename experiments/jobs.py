@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,18 +41,6 @@ log = logging.getLogger(__name__)
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
 T = TypeVar("T")
-#: What the run of the random-weights control has as the run itself.
-SAME = (
-    "explainer",
-    "mind",
-    "budget",
-    "seed",
-    "scorers",
-    "concurrency",
-    "retry_failed",
-    "prompts",
-    "run_budget",
-)
 
 
 @dataclass(frozen=True)
@@ -187,6 +175,8 @@ def _beside_random_weights(
     if not n:
         absent(run, WHY_NOT["random_weights"])
         return
+    own = ("features", "score", "controls")
+    alike = {one.name: getattr(job, one.name) for one in fields(Job) if one.name not in own}
     with contextlib.ExitStack() as stack:
         try:
             other = random_source(source)
@@ -198,7 +188,7 @@ def _beside_random_weights(
             found = explain(
                 other,
                 drawn(other, n, job.seed),
-                **{name: getattr(job, name) for name in SAME},
+                **alike,
                 run=f"{run.name}.random-weights",
                 journal=journal,
                 controls=False,

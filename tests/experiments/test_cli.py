@@ -116,7 +116,7 @@ def test_options_reach_the_job(opened, monkeypatch):
         "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
         "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score "
         "--scorers generated,predictive --retry-failed --device cpu --dtype float32 "
-        "--journal j.db"
+        "--no-controls --random-weights 5 --journal j.db"
     )
     run(*typed.split())
     assert opened == [("s", "a", "c", 9, "cpu", "float32")]
@@ -137,6 +137,8 @@ def test_options_reach_the_job(opened, monkeypatch):
         "run": "r",
         "score": False,
         "scorers": ["generated", "predictive"],
+        "controls": False,
+        "random_weights": 5,
         "concurrency": 6,
         "retry_failed": True,
     }
@@ -153,6 +155,20 @@ def test_scores_may_be_made_later(opened):
         json.loads(line)["scores"] for line in whole.splitlines()
     ]
     assert "Unknown scorer 'x'" in run("score", "default", "--scorers", "x", code=1).stderr
+
+
+def test_what_has_no_controls_says_so_everywhere(opened, somewhere: Path):
+    shown = run("explain", "-f", "0,1", "--no-controls").stdout
+    assert "Uncontrolled: 2 of 2 features have no controls" in shown
+    assert "random explanation" not in shown
+    (row, _) = lines(run("results", "default", "--json"))
+    assert row["controlled"] is False
+    assert set(row["controls"].values()) == {None}
+    run("report", "default")
+    assert "Uncontrolled: 2 of 2" in (somewhere / "report.html").read_text("utf-8")
+    later = run("score", "default").stdout
+    assert "Uncontrolled" not in later
+    assert "random explanation" in later
 
 
 def test_scores_may_be_left_out(opened):
