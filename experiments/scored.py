@@ -16,7 +16,15 @@ from .journal import Run
 from .one_shot import at_once, why_none
 from .recorded import RecordedSource
 from .results import made_by, standing_events, with_scores
-from .scoring import Simulator, Target, chosen, score_simulator, simulators, target_of
+from .scoring import (
+    CONTROL_NAMES,
+    Simulator,
+    Target,
+    chosen,
+    score_simulator,
+    simulators,
+    target_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +71,7 @@ class RunScorer:
         random = self._explanation(other) if other is not None else None
         about = {"random_explanation": {"explanation_of": other}} if random else {}
         one_shot = await self._one_shot(feature) if self._controls else None
+        given = {"random_explanation": random, "one_shot": one_shot}
         try:
             subjects = simulators(
                 target, explanation, random, one_shot=one_shot, controlled=self._controls
@@ -71,13 +80,14 @@ class RunScorer:
             raise
         except Exception as error:
             log.info("scoring feature %d failed", feature, exc_info=True)
-            whole = ("explanation", *about, "shuffled_activations", "single_token", "token_lookup")
-            for name in whole if self._controls else whole[:1]:
-                if name not in standing:
+            made_here = CONTROL_NAMES[:-1] if self._controls else ()
+            for name in ("explanation", *made_here):
+                absent = given.get(name, explanation) is None
+                if not absent and name not in standing:
                     self._scored(feature, name, {**about.get(name, {}), "why": sentence(error)})
             return
-        wordy = {"explanation": explanation, "one_shot": one_shot}
-        wordy["shuffled_activations"] = explanation
+        wordy = {"explanation": explanation, "shuffled_activations": explanation}
+        wordy["one_shot"] = one_shot or explanation
         for name, simulator in subjects.items():
             fails = "why" in standing.get(name, {})
             again = self._again and fails
