@@ -10,6 +10,7 @@ from typing import Any
 from ..sae.errors import JournalError
 from .journal import Run
 from .results import Result, results_of
+from .scoring import Score
 from .scoring.compare import NOT_SHOWN, Difference, corrected, difference
 from .summary import COLUMNS, by_stratum
 
@@ -105,13 +106,11 @@ def _rows(
     scores: Sequence[str],
     features: Sequence[str],
 ) -> list[Row]:
+    def values(run: str, score: str) -> dict[str, Score | None]:
+        return {feature: by_run[run][feature].scores.get(score) for feature in features}
+
     found = {
-        (score, left, right): difference(
-            *(
-                {feature: by_run[run][feature].scores.get(score) for feature in features}
-                for run in (left, right)
-            )
-        )
+        (score, left, right): difference(values(left, score), values(right, score))
         for score in scores
         for left, right in combinations(by_run, 2)
     }

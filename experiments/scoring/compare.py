@@ -16,7 +16,7 @@ A difference is *shown* where its interval leaves out zero and its adjusted p is
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -34,7 +34,7 @@ EXACT_UP_TO = 13
 FLIPS = 10_000
 
 #: The values of one side by feature: one, or several (seeds); None where a score is undefined.
-Values = Mapping[Hashable, "float | Score | Sequence[float | Score | None] | None"]
+Values = Mapping[Any, "float | Score | Sequence[float | Score | None] | None"]
 Key = TypeVar("Key", bound=Hashable)
 
 

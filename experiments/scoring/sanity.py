@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,9 +81,12 @@ TRUE = 4
 
 @dataclass(frozen=True)
 class Known:
-    """A feature whose rule is known, with its damaged labels by what is wrong with them."""
+    """A feature whose rule is known, with its damaged labels by what is wrong with them.
 
-    source: FunctionSource
+    source: a FunctionSource.
+    """
+
+    source: Any
     true: Rule
     wrong: dict[Blind, Rule]
 
