@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,15 +25,17 @@ from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..agents.wording import check_prompts
 from ..prompts.render import digest
-from ..sae.errors import BudgetExhausted, JournalError
+from ..sae.errors import BudgetExhausted, JournalError, SagescopeError
 from ..sae.source import FeatureSource
 from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
+from .random_weights import absent, drawn, random_source, stand_beside, usual
 from .recorded import RecordedSource
-from .results import Result, results_of, standing_events
+from .results import WHY_NOT, Result, results_of, standing_events
 from .scored import RunScorer, explanation_in, sentence
+from .scoring import chosen
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ class Job:
     features: indices. prompts: a folder of edited templates for a language model. budget: of each
     feature. run_budget: of all calls of the run, and of the seconds of this session. score: whether
     to score what was explained. concurrency: features at once (None: as many as suit the mind).
-    retry_failed: whether features that failed before are tried again.
+    retry_failed: whether features that failed before are tried again. controls: whether controls are
+    scored beside them.
     """
 
     features: Sequence[int]
@@ -58,10 +61,12 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     score: bool = True
+    scorers: Sequence[str] | None = None
     concurrency: int | None = None
     retry_failed: bool = False
     prompts: Path | None = None
     run_budget: Budget = field(default_factory=Budget.of_run)
+    controls: bool = True
 
     @property
     def at_once(self) -> int:
@@ -94,18 +99,23 @@ def explain(
     run: str | None = None,
     journal: Journal | Path | str | None = None,
     score: bool = True,
+    scorers: Sequence[str] | None = None,
     concurrency: int | None = None,
     retry_failed: bool = False,
     prompts: Path | None = None,
     run_budget: Budget | None = None,
     watch: Watch | None = None,
+    controls: bool = True,
+    random_weights: int | None = None,
 ) -> list[Result]:
     """Explain features of a source, score the explanations, and return one result for each.
 
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
-    prompts: a folder of edited templates. Works inside a running event loop too, as in a notebook.
+    prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one.
+    controls: whether the scores get their controls; random_weights: how many features of the model
+    with random weights are explained as one of them (see `random_weights`). Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, MindError for an explainer that needs a language model and gets none, PriceError for a
     cap on money and a model without a known price, PromptError for templates that cannot be used,
@@ -114,6 +124,7 @@ def explain(
     run's budget was spent has no result; the same call with a larger budget goes on.
     """
     indices = FeatureList.of(features).check(source.n_features)
+    chosen(scorers)
     thinker = Mind(mind, prompts)
     check(explainer, thinker)
     thinker.check()
@@ -126,10 +137,12 @@ def explain(
         budget or usual_budget(explainer, thinker.is_language_model),
         seed,
         score,
+        scorers,
         concurrency,
         retry_failed,
         prompts,
         run_budget or Budget.of_run(),
+        controls,
     )
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
@@ -137,6 +150,8 @@ def explain(
             journal = stack.enter_context(Journal.open(Path(path) if path else None))
         begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
         run_to_end(work(job, source, begun, watch))
+        if score and controls:
+            _beside_random_weights(job, source, journal, begun, random_weights, watch)
         found = {result.index: result for result in results_of(begun, source)}
     return [found[feature] for feature in indices if feature in found]
 
@@ -148,8 +163,82 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
     worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
     await worker.all("Explaining", worker.explain)
     if job.score:
-        scorer = RunScorer(source, run, job.seed, worker.standing, again=job.retry_failed)
-        await worker.all("Scoring", scorer.score)
+        await worker.score()
+
+
+def _beside_random_weights(
+    job: Job,
+    source: FeatureSource,
+    journal: Journal,
+    run: Run,
+    n: int | None,
+    watch: Watch | None,
+) -> None:
+    """Explain n features of the source's model with random weights as the run's were, beside them."""
+    if n is None:
+        n = usual(Mind(job.mind).is_language_model)
+    if not n:
+        absent(run, WHY_NOT["random_weights"])
+        return
+    own = ("features", "score", "controls")
+    alike = {one.name: getattr(job, one.name) for one in fields(Job) if one.name not in own}
+    with contextlib.ExitStack() as stack:
+        try:
+            other = random_source(source)
+            if other is None:
+                absent(run, "the features' source has no model whose weights could be random")
+                return
+            if isinstance(other, contextlib.AbstractContextManager):
+                stack.enter_context(other)
+            found = explain(
+                other,
+                drawn(other, n, job.seed),
+                **alike,
+                run=f"{run.name}.random-weights",
+                journal=journal,
+                controls=False,
+                watch=watch,
+            )
+        except JournalError:
+            raise
+        except SagescopeError as error:
+            absent(run, sentence(error))
+            return
+    stand_beside(run, found)
+
+
+def score_run(
+    source: FeatureSource,
+    run: str,
+    *,
+    journal: Journal,
+    scorers: Sequence[str] | None = None,
+    concurrency: int | None = None,
+    retry_failed: bool = False,
+    watch: Watch | None = None,
+    controls: bool = True,
+) -> list[Result]:
+    """Score what a run has concluded by scorers that have not scored it yet; return its results.
+
+    source: the one that the run was made with. The other arguments are those of `explain`. Raises
+    JournalError for a run of another source, UnknownName for a run or a scorer that does not exist.
+    """
+    chosen(scorers)
+    config = journal.run(run).config
+    made_with = {"subject": source.subject, "sae": source.sae, "evidence": source.key}
+    with journal.begin(run, {**config, **made_with}) as begun:
+        job = Job(
+            begun.features,
+            mind=config["mind"],
+            seed=config["seed"],
+            scorers=scorers,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            controls=controls,
+        )
+        worker = _Worker(job, source, begun, watch or (lambda *_: None))
+        run_to_end(worker.score())
+        return results_of(begun, source)
 
 
 def is_to_do(standing: dict[str, Any], retry_failed: bool) -> bool:
@@ -219,6 +308,22 @@ class _Worker:
         except ExceptionGroup as errors:
             # What reaches here concerns the whole run (the journal): the first says enough.
             raise errors.exceptions[0] from None
+
+    async def score(self) -> None:
+        """Score what was explained, as far as that is not done."""
+        job = self.job
+        scorer = RunScorer(
+            self.source,
+            self.run,
+            job.seed,
+            self.standing,
+            job.scorers,
+            again=job.retry_failed,
+            controls=job.controls,
+            spending=self.spending,
+            prompts=job.prompts,
+        )
+        await self.all("Scoring", scorer.score)
 
     # ---------------------------------------------------------------- explaining
 

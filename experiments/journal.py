@@ -17,7 +17,8 @@ a time; any number may read it meanwhile.
     call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
-    scored       yes      {"of": "explanation" or a control, "scored": its scores, or "why": none}
+    scored       yes      {"of": "explanation" or a control, "scorers", "scores", "details", or
+                          "why": there are none}; later events add to earlier ones
 
     of sessions only (`sagescope.experiments.sessions`):
     step         yes      {"verb", "by"}: what follows belongs to it, up to the next step

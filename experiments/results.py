@@ -19,7 +19,8 @@ from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
 from .calls import unanswered
 from .journal import Event, Run
-from .scoring import CONTROL_NAMES, Score
+from .scoring import CONTROL_NAMES, SCORE_NAMES, Score, blind_to
+from .scoring.bench import Blind
 
 #: The scores that every result names. Others may stand beside them.
 HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", "input")
@@ -27,8 +28,17 @@ HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", 
 #: Why a control may be missing.
 WHY_NOT = {
     "random_explanation": "no other feature of the run has an explanation",
+    "shuffled_activations": "not scored",
+    "single_token": "the feature never fires on the explain split",
     "token_lookup": "the feature never fires on the explain split",
+    "one_shot": "nothing was said at once",
+    "random_weights": "not asked for: --random-weights makes it",
 }
+#: Why none of them is there.
+UNCONTROLLED = "scored without controls; `sagescope score` makes them"
+
+#: What a "scored" event may say beside its scores.
+ABOUT = ("explanation_of", "feature", "run", "why")
 
 #: Scores by name; None for one that was not made.
 Scores = dict[str, Score | None]
@@ -95,7 +105,8 @@ class Result(_Frozen):
 
     feature: SUBJECT/SAE/INDEX. details: per score set, what stands behind the headline scores
     (recall by activation quantile, the mixture of contexts, items that failed), and why a control
-    is missing. error: what went wrong, for "failed".
+    is missing. error: what went wrong, for "failed". controlled: whether controls stand beside the
+    scores. blind: score → what it does not see of a label, "extra" or "missing".
     """
 
     feature: str
@@ -111,6 +122,8 @@ class Result(_Frozen):
     seed: int
     error: str | None = None
     details: dict[str, Any] = {}
+    controlled: bool = True
+    blind: dict[str, tuple[Blind, ...]] = {}
 
     @property
     def index(self) -> int:
@@ -141,7 +154,7 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
     "asks": the events that tell which calls were settled.
     """
     standing: dict[int, dict[str, Any]] = {}
-    kinds = ["asked", "concluded", "facts", "scored", "settled", "undone"]
+    kinds = ["asked", "concluded", "facts", "said_at_once", "scored", "settled", "undone"]
     for event in run.in_force(feature, kinds):
         if event.feature is None:
             continue
@@ -157,9 +170,38 @@ def _count(standing: dict[str, Any], event: Event) -> None:
     if event.kind in ("asked", "settled"):
         standing.setdefault("asks", []).append(event)
     elif event.kind == "scored":
-        standing[event.payload["of"]] = event.payload
+        name = event.payload["of"]
+        standing[name] = with_scores(standing.get(name), event.payload)
     else:
         standing[event.kind] = event.payload
+
+
+def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> dict[str, Any]:
+    """What was scored before and a new "scored" event together; the new one counts where both do."""
+    if not before or "why" in before or "why" in event:
+        return dict(event)
+    return {
+        **before,
+        **event,
+        "scores": {**before["scores"], **event["scores"]},
+        "details": _joined(before["details"], event["details"]),
+        "scorers": [*dict.fromkeys([*made_by(before), *made_by(event)])],
+    }
+
+
+def _joined(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The details of two "scored" events. A new scorer's are empty in what others have to say."""
+    joined = {**before, **{name: value for name, value in after.items() if value}}
+    for name in ("failed", "more"):
+        joined[name] = {**before.get(name, {}), **after.get(name, {})}
+    again = {item["scorer"] for item in after["items"]}
+    kept = [item for item in before["items"] if item["scorer"] not in again]
+    return {**joined, "items": [*kept, *after["items"]]}
+
+
+def made_by(scored: Mapping[str, Any] | None) -> Sequence[str]:
+    """The scorers behind a "scored" event. Events of the first versions name none."""
+    return scored.get("scorers", ("predictive", "generated")) if scored else ()
 
 
 def _result(
@@ -174,12 +216,13 @@ def _result(
         explanation._source = source
         spent = conclusion["spent"]
         config = run.config
+        scores = _scores(standing.get("explanation")) or dict.fromkeys(HEADLINE)
         return Result(
             feature=str(FeatureId(config["subject"], config["sae"], feature)),
             stratum=standing["facts"]["stratum"] if standing.get("facts") else None,
             status=conclusion["status"],
             explanation=explanation,
-            scores=_scores(standing.get("explanation")) or dict.fromkeys(HEADLINE),
+            scores=scores,
             controls={name: _scores(standing.get(name)) for name in CONTROL_NAMES},
             cost=Cost(
                 calls=int(spent.get("calls", 0)),
@@ -195,6 +238,8 @@ def _result(
             seed=config["seed"],
             error=conclusion.get("error"),
             details=dict(_details(standing)),
+            controlled=_is_controlled(standing),
+            blind={name: blind for name in scores if (blind := blind_to(name))},
         )
 
 
@@ -202,7 +247,14 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
     if not scored or "scores" not in scored:
         return None
     made = {name: Score.model_validate(score) for name, score in scored["scores"].items()}
-    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *made])}
+    # Always in one order, whichever scorer came first.
+    known = [name for name in SCORE_NAMES if name in made]
+    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *known, *made])}
+
+
+def _is_controlled(standing: Mapping[str, Any]) -> bool:
+    """Whether anything was scored beside the explanation; of what has no scores, True."""
+    return "explanation" not in standing or any(name in standing for name in CONTROL_NAMES)
 
 
 def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -213,7 +265,10 @@ def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             # The texts that were made and run are many: they are for the transcript.
             of_control = {"recall_by_quantile"} & behind.keys()
             kept = behind.keys() - {"items"} if name == "explanation" else of_control
-            about = {key: scored[key] for key in ("explanation_of", "why") if key in scored}
+            about = {key: scored[key] for key in ABOUT if key in scored}
+            if name == "one_shot" and (said := standing.get("said_at_once")):
+                about["description"] = said["explanation"]["description"]
+                about["spent"] = said["spent"]
             yield name, {**about, **{key: behind[key] for key in sorted(kept)}}
         elif "explanation" in standing:
-            yield name, {"why": WHY_NOT[name]}
+            yield name, {"why": WHY_NOT[name] if _is_controlled(standing) else UNCONTROLLED}

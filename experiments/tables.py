@@ -1,8 +1,9 @@
-"""Tables for the terminal: what a run found, what its features are, what a job would cost."""
+"""Tables for the terminal: what runs found, what their features are, what a job would cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,13 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..sae.visible import visible
+from .calibration import Calibration
+from .comparison import Comparison, Row
 from .estimate import Estimate
 from .results import Cost, Result
 from .scoring import Score
+from .scoring.compare import NOT_SHOWN, Difference
 from .summary import (
     BANDS,
+    BLIND_LINE,
     COLUMNS,
     ROWS,
+    UNCONTROLLED,
     Means,
     band_name,
     count,
@@ -46,8 +52,9 @@ def results_page(results: Sequence[Result], width: int) -> Group:
         headings = [*COLUMNS.values()]
         scores = [[score_cell(row.scores[name]) for name in COLUMNS] for row in found]
         bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
-        table = _means_wide if wide else _means_narrow
+        table = _means_wide if wide else partial(_means_narrow, width=width)
         tables += table(MEANS_TITLE, headings, found, scores)
+        tables.append(text(BLIND_LINE, "dim"))
         tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
     return Group(*tables)
 
@@ -57,7 +64,7 @@ def results_table(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_lines=False, padding=(0, 1))
     table.add_column("feature", justify="right")
     table.add_column("stratum")
-    table.add_column("explanation", ratio=1, min_width=24)
+    table.add_column("explanation", ratio=1, min_width=22)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
@@ -101,26 +108,47 @@ def _means_wide(
             ROWS[row.of],
             *shown,
             style="" if first else "dim",
-            end_section=row.of == list(ROWS)[-1],
+            end_section=row.of == rows[-1].of,
         )
     return [table]
 
 
 def _means_narrow(
-    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Means],
+    cells: Sequence[Sequence[Text]],
+    width: int,
 ) -> list[Table]:
-    """A table for each stratum: a row for each score, a column for each control."""
+    """Tables for each stratum: a row for each score, a column for each control that fits."""
     tables = []
     for group in dict.fromkeys(row.group for row in rows):
-        own = [place for place, row in enumerate(rows) if row.group == group]
-        table = _titled(f"{title}: {group} ({rows[own[0]].features})")
-        table.add_column("")
-        for place in own:
-            table.add_column(ROWS[rows[place].of], justify="right")
-        for number, heading in enumerate(headings):
-            table.add_row(heading, *(cells[place][number] for place in own))
-        tables.append(table)
+        own, *others = [place for place, row in enumerate(rows) if row.group == group]
+        for part in _fitting(others, [ROWS[row.of] for row in rows], headings, width) or [[]]:
+            table = _titled(f"{title}: {group} ({rows[own].features})")
+            table.add_column("")
+            for place in (own, *part):
+                table.add_column(ROWS[rows[place].of], justify="right")
+            for number, heading in enumerate(headings):
+                table.add_row(heading, *(cells[place][number] for place in (own, *part)))
+            tables.append(table)
     return tables
+
+
+def _fitting(
+    places: Sequence[int], names: Sequence[str], headings: Sequence[str], width: int
+) -> list[list[int]]:
+    """The columns at `places` in parts, each as many as fit beside headings and explanation."""
+    free = width - max(map(len, headings)) - len(ROWS["explanation"]) - 6
+    parts: list[list[int]] = []
+    left = 0
+    for place in places:
+        need = len(names[place]) + 2
+        if not parts or need > left:
+            parts, left = [*parts, []], free
+        parts[-1].append(place)
+        left -= need
+    return parts
 
 
 def _titled(title: str) -> Table:
@@ -138,6 +166,8 @@ def _explanation(result: Result) -> Text:
         shown.append(f" (by its own word {visible(result.explanation.said)})", "dim")
     if result.status != "concluded":
         shown.append(" (out of budget)", "yellow")
+    if not result.controlled:
+        shown.append(f"\n{UNCONTROLLED}", "yellow")
     return shown.append(_cost(result.cost), "dim")
 
 
@@ -157,6 +187,66 @@ def score_cell(score: Score | None) -> Text:
     if score.low is not None and score.high is not None:
         shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
     return shown
+
+
+def comparison_page(found: Comparison) -> Group:
+    """A table a pair of runs, and how many features are left out."""
+    pairs = list(dict.fromkeys((row.left, row.right) for row in found.rows))
+    tables: list[RenderableType] = [_comparison(left, right, found.rows) for left, right in pairs]
+    left_out = f"; {found.left_out} that not all runs have are left out" if found.left_out else ""
+    tables.append(text(BLIND_LINE, "dim"))
+    return Group(*tables, text(f"Paired over {found.features} common features{left_out}."))
+
+
+def _comparison(left: str, right: str, rows: Sequence[Row]) -> Table:
+    table = _titled(f"{visible(left)} less {visible(right)}")
+    for heading in ("stratum", "score", left, right):
+        table.add_column(text(heading), justify="right" if heading in (left, right) else "left")
+    for heading in ("difference", "95 % interval", "p (Holm)"):
+        table.add_column(heading, justify="right")
+    own = [row for row in rows if (row.left, row.right) == (left, right)]
+    for place, row in enumerate(own):
+        one = row.found
+        first = not place or own[place - 1].group != row.group
+        table.add_row(
+            f"{row.group} ({one.n})" if first else "",
+            COLUMNS.get(row.score, row.score),
+            two_decimals(one.left),
+            two_decimals(one.right),
+            two_decimals(one.value) if one.shown else text(NOT_SHOWN, "dim"),
+            _between(one),
+            "–" if one.adjusted is None else f"{one.adjusted:.3f}",
+            end_section=place + 1 == len(own) or own[place + 1].group != row.group,
+        )
+    return table
+
+
+def calibration_page(found: Calibration) -> Group:
+    """How far a run's verdicts hold on fresh probes: by bin of posterior, and in all."""
+    table = _titled("Posteriors and fresh probes of the weaker side (95 % intervals)")
+    for heading in ("posterior", "hypotheses", "mean posterior", "fresh probes agree", "interval"):
+        table.add_column(heading, justify="right")
+    for one in found.bins:
+        table.add_row(
+            f"{two_decimals(one.low)}–{two_decimals(one.high)}",
+            str(one.n),
+            two_decimals(one.posterior),
+            two_decimals(one.observed.value),
+            _between(one.observed),
+        )
+    whole = Table(box=box.SIMPLE_HEAD, show_header=False)
+    for name, score in (
+        ("expected calibration error", found.ece),
+        ("fresh probes of confirmed hypotheses that agree", found.precision),
+        ("confirmed hypotheses that hold on both sides", found.held),
+    ):
+        whole.add_row(name, two_decimals(score.value), _between(score), score.reason or "")
+    return Group(table, whole)
+
+
+def _between(score: Score | Difference) -> str:
+    known = score.low is not None
+    return f"{two_decimals(score.low)} to {two_decimals(score.high)}" if known else "–"
 
 
 def facts_table(rows: Iterable[dict[str, Any]]) -> Table:

@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 from ..agents.records import Hypothesis, Outcome, Probe, Record, Verdict
 from ..sae.errors import FeatureError
 from .journal import Event, Run
-from .results import Result, result_of
-from .scoring import Item
+from .results import Result, result_of, with_scores
+from .scoring import Item, generated
 
 
 class Stats(TypedDict):
@@ -120,10 +120,11 @@ def transcript_of(run: Run, feature: int) -> Transcript:
         concluded = _last(events, "concluded") or {}
         for verdict in concluded.get("conclusion", {}).get("verdicts", ()):
             verdicts[verdict["hypothesis"]] = Verdict.model_validate(verdict)
-        scored = [
-            e.payload for e in events if e.kind == "scored" and e.payload["of"] == "explanation"
-        ]
-        items = scored[-1].get("details", {}).get("items", ()) if scored else ()
+        scored: dict[str, Any] = {}
+        for event in events:
+            if event.kind == "scored" and event.payload["of"] == "explanation":
+                scored = with_scores(scored, event.payload)
+        items = scored.get("details", {}).get("items", ())
         return Transcript(
             feature=feature,
             facts=dict(FACTS.validate_python(facts)) if facts else None,
@@ -135,7 +136,9 @@ def transcript_of(run: Run, feature: int) -> Transcript:
             ),
             verdicts=verdicts,
             notes=tuple(event.payload for event in events if event.kind == "note"),
-            items=tuple(Item.model_validate(item) for item in items),
+            items=tuple(
+                Item.model_validate(item) for item in items if item["scorer"] in generated.NAMES
+            ),
             result=result_of(run, feature),
             traceback=concluded.get("traceback"),
         )

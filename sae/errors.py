@@ -20,6 +20,7 @@ SagescopeError
 │   ├── ProviderBusy       too many requests just now (retried with patience before it is raised)
 │   └── ProviderDown       unreachable, broken off, or never done (retried likewise)
 ├── ReplyError             a reply that is no answer: refused, empty, cut or of the wrong form
+├── CannotAnswer           a question that an explanation, or a feature source, cannot answer
 ├── RuleError              a rule that does not parse or asks for what no token can satisfy
 ├── JournalError           a journal that is damaged, of another version, or in use
 └── SessionError           what a session cannot do as it stands
@@ -139,6 +140,10 @@ class ReplyError(SagescopeError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class CannotAnswer(SagescopeError):
+    """A question that an explanation, or a feature source, cannot answer."""
 
 
 class RuleError(SagescopeError):

@@ -106,3 +106,8 @@ def left_in(run: str, journal: Path | None, features: list[int], retry_failed: b
 def open_run(path: Path | None, name: str) -> Iterator[Run]:
     with open_journal(path) as journal:
         yield journal.run(name)
+
+
+def names(listed: str | None) -> list[str] | None:
+    """Comma-separated names, None where none are given."""
+    return None if listed is None else [name.strip() for name in listed.split(",")]

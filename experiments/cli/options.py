@@ -151,6 +151,29 @@ RunMaxCost = Annotated[float | None, _run_cap("cost", "US dollars, for the whole
 RunMaxSeconds = Annotated[
     float | None, _run_cap("seconds", "Seconds, for all features, from now on.")
 ]
+Scorers = Annotated[
+    str | None,
+    typer.Option(
+        "--scorers",
+        help="Scorers by name, comma-separated, or `all`; else those that run by default.",
+    ),
+]
+Controls = Annotated[
+    bool,
+    typer.Option(
+        "--controls/--no-controls", help="Score controls too; without, results are uncontrolled."
+    ),
+]
+RandomWeights = Annotated[
+    int | None,
+    typer.Option(
+        "--random-weights",
+        min=0,
+        help="Features of the model with random weights that are explained as a control.",
+        show_default="8, with a language model 0",
+    ),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
 
 
 # -------------------------------------------------------------------- sessions

@@ -37,9 +37,10 @@ def explain(
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the explanations and controls.")
     ] = True,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try features again that failed before.")
-    ] = False,
+    scorers: options.Scorers = None,
+    controls: options.Controls = True,
+    random_weights: options.RandomWeights = None,
+    retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -88,6 +89,9 @@ def explain(
                 run=run,
                 journal=file,
                 score=score,
+                scorers=opening.names(scorers),
+                controls=controls,
+                random_weights=random_weights,
                 concurrency=concurrency,
                 retry_failed=retry_failed,
                 run_budget=run_budget,
@@ -108,6 +112,44 @@ def explain(
             err=True,
         )
         raise typer.Exit(1 if len(failed) == len(results) else 0)
+
+
+@app.command()
+def score(
+    name: options.RunName,
+    scorers: options.Scorers = None,
+    controls: options.Controls = True,
+    subject: options.Subject = options.SUBJECT,
+    sae: options.Sae = None,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: options.Tokens = options.TOKENS,
+    concurrency: options.Concurrency = None,
+    retry_failed: options.RetryFailed = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Score a run's explanations by more scorers; scores that it has are not made again."""
+    from ..jobs import score_run
+    from ..terminal import ProgressBar
+
+    with (
+        opening.open_journal(journal) as file,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        ProgressBar() as bar,
+    ):
+        found = score_run(
+            source,
+            name,
+            journal=file,
+            scorers=opening.names(scorers),
+            controls=controls,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            watch=bar,
+        )
+    output.print_results(found, as_json)
 
 
 @app.command()
@@ -143,6 +185,60 @@ def results(
     with opening.open_run(journal, name) as run:
         found = results_of(run)
     output.print_results(found, as_json)
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Two runs or more.")],
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--score", help="A score by name; may be repeated.  [default: all in tables]"),
+    ] = None,
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Compare runs, paired by feature: differences with intervals, and whether any are shown."""
+    from ..comparison import compare_runs
+
+    with opening.open_journal(journal) as file:
+        found = compare_runs([file.run(name) for name in dict.fromkeys(names)], scores)
+    if as_json:
+        output.print_json(row.as_json() for row in found.rows)
+    else:
+        from ..tables import comparison_page
+        from ..terminal import console
+
+        console().print(comparison_page(found))
+
+
+@app.command()
+def calibrate(
+    name: options.RunName,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fresh probes.")] = 1,
+    subject: options.Subject = options.SUBJECT,
+    sae: options.Sae = None,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: options.Tokens = options.TOKENS,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Try a run's verdicts on fresh probes: are posteriors and "confirmed" to be believed?"""
+    from ..calibration import calibrate as calibrated
+
+    with (
+        opening.open_journal(journal) as file,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+    ):
+        found = calibrated(source, name, journal=file, seed=seed)
+    if as_json:
+        output.print_json([{"run": name, **found.as_json()}])
+    else:
+        from ..tables import calibration_page
+        from ..terminal import console
+
+        console().print(calibration_page(found))
 
 
 @app.command()
@@ -191,6 +287,8 @@ def demo(
     seed: options.Seed = 0,
     run: Annotated[str, typer.Option("--run", help="The run's name.")] = "demo",
     page: options.ReportPath = Path("report.html"),
+    controls: options.Controls = True,
+    random_weights: options.RandomWeights = None,
     concurrency: options.Concurrency = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
@@ -213,6 +311,8 @@ def demo(
                     seed=seed,
                     run=run,
                     journal=file,
+                    controls=controls,
+                    random_weights=random_weights,
                     concurrency=concurrency,
                     watch=bar,
                 )

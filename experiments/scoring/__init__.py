@@ -4,8 +4,8 @@
     scored.scores["predictive_pearson"].value, scored.controls["token_lookup"].scores["input"].low
 
 To score piece by piece (one journal entry each), use `simulators` and `score_simulator`. To add a
-scorer, write an async function of a `Target` and a `Simulator`, decorate it with `@scorer("name")`,
-and import its module here.
+scorer, write an async function of a `Target` and a `Simulator`, decorate it with
+`@scorer("name", scores=(…))`, and import its module here.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import generated, predictive
-from .bench import SCORERS, Details, Item, Marks, Simulator, Target, chosen, scorer
-from .controls import CONTROL_NAMES, controls
+from . import fade, generated, predictive, simulation, uniform  # noqa: F401 (they register scorers)
+from .bench import SCORERS, Details, Item, Marks, Scorer, Target, blind_to, chosen, scorer
+from .controls import CONTROL_NAMES, controls, target_of
 from .score import Score, mean_with_interval
-from .simulator import RuleSimulator, simulator_of
+from .simulator import Context, RuleSimulator, Simulator, simulator_of
 
 __all__ = [
     "CONTROL_NAMES",
     "SCORERS",
     "SCORE_NAMES",
+    "Context",
     "Details",
     "Item",
     "Marks",
@@ -35,18 +36,22 @@ __all__ = [
     "Score",
     "Scored",
     "ScoredWithControls",
+    "Scorer",
     "Simulator",
     "Target",
+    "blind_to",
+    "chosen",
     "mean_with_interval",
     "score_explanation",
     "score_simulator",
     "scorer",
     "simulator_of",
     "simulators",
+    "target_of",
 ]
 
-#: Every score of the scorers here, in the order of their modules.
-SCORE_NAMES = (*predictive.NAMES, *generated.NAMES)
+#: Every score that the scorers here may give.
+SCORE_NAMES = tuple(name for one in SCORERS.values() for name in one.scores)
 
 
 class Scored(Record):
@@ -67,29 +72,40 @@ async def score_simulator(
 ) -> Scored:
     """What one simulator scores on one feature.
 
-    scorers: names of registered scorers, by default all. Raises UnknownName. The same target, seed
+    scorers: names of registered scorers (see `chosen`). Raises UnknownName. The same target, seed
     and simulator always give the same scores.
     """
-    marks = await asyncio.gather(
-        *(function(target, simulator) for function in chosen(scorers).values())
-    )
+    marks = await asyncio.gather(*(one(target, simulator) for one in chosen(scorers).values()))
     scores: dict[str, Score] = {}
     details: dict[str, Any] = {}
     for mark in marks:
         scores.update(mark.scores)
-        details.update(mark.details)
+        for name, value in mark.details.items():
+            if isinstance(value, dict):
+                details[name] = {**details.get(name, {}), **value}
+            elif isinstance(value, tuple):
+                details[name] = (*details.get(name, ()), *value)
+            else:
+                details[name] = value
     return Scored(scores=scores, details=Details(**details))
 
 
 def simulators(
-    target: Target, explanation: Explanation, other: Explanation | None = None
+    target: Target,
+    explanation: Explanation,
+    other: Explanation | None = None,
+    *,
+    one_shot: Explanation | None = None,
+    controlled: bool = True,
 ) -> dict[str, Simulator]:
     """Everything to score for one feature: "explanation" first, then its controls by name.
 
-    other: another feature's explanation; without it there is no random control.
+    Each is to be scored on `target_of(name, target)`. other: another feature's explanation; without
+    it there is no random control. one_shot: what the same mind said at once. controlled: whether
+    there are any controls.
     """
-    own = simulator_of(explanation, target.source.tokenize)
-    return {"explanation": own, **controls(target, other)}
+    own = {"explanation": simulator_of(explanation, target.source.tokenize)}
+    return own | controls(target, explanation, other, one_shot) if controlled else {**own}
 
 
 async def score_explanation(
@@ -109,7 +125,10 @@ async def score_explanation(
     target = Target(source, feature, seed)
     subjects = simulators(target, explanation, other)
     found = await asyncio.gather(
-        *(score_simulator(target, simulator, scorers) for simulator in subjects.values())
+        *(
+            score_simulator(target_of(name, target), simulator, scorers)
+            for name, simulator in subjects.items()
+        )
     )
     own, *rest = found
     names = list(subjects)[1:]

@@ -7,10 +7,10 @@ explanation and every control.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,27 +18,12 @@ from pydantic import Field
 from ...agents.records import Record
 from ...agents.rules.match import Matcher
 from ...agents.rules.sample import matcher_of
-from ...sae.errors import UnknownName
+from ...sae.errors import CannotAnswer, UnknownName
 from ...sae.evidence import FeatureStats, SplitEvidence
 from ...sae.mixture import Mixture, draw
 from ...sae.source import FeatureSource
 from .score import Score
-
-
-class Simulator(Protocol):
-    """Answers from an explanation alone. It never sees the feature, its source or its corpus."""
-
-    async def predict(self, text: Matcher) -> np.ndarray:
-        """float [n]: the predicted activation of each token of `text.table`, in the SAE's units."""
-        ...
-
-    async def firing_texts(self, n: int, seed: int) -> list[str]:
-        """Up to n distinct texts on which the explanation says the feature fires."""
-        ...
-
-    async def near_miss_texts(self, n: int, seed: int) -> list[str]:
-        """Up to n distinct texts close to those, on which it says the feature stays silent."""
-        ...
+from .simulator import Simulator
 
 
 @dataclass(frozen=True)
@@ -77,6 +62,19 @@ class Target:
     def mixture(self) -> Mixture:
         """The contexts that predictions are compared on (see `sae.mixture`)."""
         return draw(self.held_out, self.feature, self.seed)
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """float64 [n]: the activation of each token of the score split, its positive part."""
+        return np.maximum(self.held_out.activations(self.feature), 0).astype(np.float64)
+
+    @cached_property
+    def silent(self) -> str:
+        """Why there is nothing to predict: on which split the feature never fires; "" if it does."""
+        for split, fires in (("explain", self.stats.typical_max), ("score", self.measured.any())):
+            if not fires:
+                return f"the feature never fires on the {split} split"
+        return ""
 
     def fires(self, values: np.ndarray | float) -> np.ndarray:
         """Where activations or predictions, in the SAE's units, reach the firing threshold."""
@@ -134,16 +132,19 @@ class MixtureCounts(Record):
 
 
 class Item(Record):
-    """One generated text and what it did.
+    """One text that a score rests on.
 
-    scorer: "generative" (should fire) or "boundary" (should stay silent). maximum: the highest
-    activation, in the SAE's units. passed: as the explanation said. Both None when it could not be
-    run; error then says why.
+    scorer: the score that it is an item of ("generative", "detection" …). kind: which part it has
+    in it ("random negative" …). maximum: the highest activation, in the SAE's units. grade: what
+    the simulator said, in typical maxima. passed: as the explanation said. maximum, grade and
+    passed are None when it could not be run or graded; error then says why.
     """
 
     scorer: str
     text: str
+    kind: str = ""
     maximum: float | None = None
+    grade: float | None = None
     passed: bool | None = None
     error: str | None = None
 
@@ -151,7 +152,8 @@ class Item(Record):
 class Details(Record):
     """What lies behind the scores of one explanation.
 
-    failed: score name → share of its items that could not be run.
+    failed: score name → share of its items that could not be run. more: score name → what else its
+    scorer wants to say, as JSON values.
     """
 
     mixture: MixtureCounts | None = None
@@ -159,6 +161,7 @@ class Details(Record):
     precision_by_level: tuple[Level, ...] = ()
     items: tuple[Item, ...] = ()
     failed: dict[str, float] = Field(default_factory=dict)
+    more: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,27 +172,70 @@ class Marks:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-Scorer = Callable[[Target, Simulator], Awaitable[Marks]]
+Function = Callable[[Target, Simulator], Awaitable[Marks]]
+#: What a score may fail to see of a label: truth that it leaves out, or what it claims beside it.
+Blind = Literal["extra", "missing"]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One way to score. name: what users type. scores: the names of what it gives, in order.
+
+    function: scores one simulator on one target; it may raise CannotAnswer where the simulator, or
+    the feature source, cannot do what the scorer asks. default: whether it runs unless others are
+    chosen. blind: score → what it does not see (see `sanity`); scores that see both have no entry.
+    """
+
+    name: str
+    scores: tuple[str, ...]
+    function: Function
+    default: bool
+    blind: Mapping[str, tuple[Blind, ...]] = field(default_factory=dict)
+
+    async def __call__(self, target: Target, simulator: Simulator) -> Marks:
+        """What it finds; its scores are undefined, with the reason, where that cannot be asked."""
+        try:
+            return await self.function(target, simulator)
+        except CannotAnswer as reason:
+            return Marks({name: Score.undefined(str(reason)) for name in self.scores})
+
 
 #: Every scorer by the name users type. Filled by `@scorer` when its module is imported.
 SCORERS: dict[str, Scorer] = {}
 
 
-def scorer(name: str) -> Callable[[Scorer], Scorer]:
-    """Register a scorer under `name`."""
+def scorer(
+    name: str,
+    scores: Sequence[str],
+    default: bool = True,
+    blind: Mapping[str, tuple[Blind, ...]] | None = None,
+) -> Callable[[Function], Scorer]:
+    """Register a function of a target and a simulator as the scorer `name` (see Scorer)."""
 
-    def register(function: Scorer) -> Scorer:
+    def register(function: Function) -> Scorer:
         if name in SCORERS:
             raise ValueError(f"two scorers are called {name!r}")
-        SCORERS[name] = function
-        return function
+        SCORERS[name] = Scorer(name, tuple(scores), function, default, blind or {})
+        return SCORERS[name]
 
     return register
 
 
+def blind_to(score: str) -> tuple[Blind, ...]:
+    """What a score does not see of a label, by its scorer's declaration; () for one that sees all."""
+    return next((one.blind[score] for one in SCORERS.values() if score in one.blind), ())
+
+
 def chosen(names: Sequence[str] | None) -> dict[str, Scorer]:
-    """The scorers called `names`, or all. Raises UnknownName."""
-    for name in names or ():
+    """The scorers called `names`; ("all",) are all, None those that run by default.
+
+    Raises UnknownName.
+    """
+    if names is None:
+        return {name: one for name, one in SCORERS.items() if one.default}
+    if tuple(names) == ("all",):
+        return dict(SCORERS)
+    for name in names:
         if name not in SCORERS:
-            raise UnknownName("scorer", name, SCORERS)
-    return {name: SCORERS[name] for name in (SCORERS if names is None else names)}
+            raise UnknownName("scorer", name, [*SCORERS, "all"])
+    return {name: SCORERS[name] for name in names}

@@ -2,18 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ...agents.records import Explanation
 from ...agents.rules.language import Rule
-from ...agents.rules.match import Matcher
+from ...agents.rules.match import Matcher, predict
 from ...agents.rules.write import Tokenize, firing_texts, near_miss_texts
+from ...sae.errors import CannotAnswer
+from ...sae.evidence import FIRES_AT
 
 
 @dataclass(frozen=True)
-class RuleSimulator:
+class Context:
+    """A stretch of a text that a simulator is asked about, without any activation.
+
+    tokens: the token strings of the whole text. first, end: what is shown of them (end exclusive);
+    the rest is there so that places and distances stay true. marked: places in `tokens`, within
+    what is shown, of the tokens that a question is about.
+    """
+
+    tokens: tuple[str, ...]
+    first: int
+    end: int
+    marked: tuple[int, ...] = ()
+
+    @classmethod
+    def whole(cls, tokens: Sequence[str], marked: Sequence[int] = ()) -> Context:
+        """A text that is shown from its first token to its last."""
+        return cls(tuple(tokens), 0, len(tokens), tuple(marked))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The tokens that are shown."""
+        return self.tokens[self.first : self.end]
+
+
+class Simulator(Protocol):
+    """Answers from an explanation alone. It never sees the feature, its source or its corpus.
+
+    Grades are in typical maxima of the feature, from 0 (silent) to 1. fires_from: the grade from
+    which it says that the feature fires; None where its grades have an order and no unit. What a
+    kind of simulator cannot do it refuses by CannotAnswer; what failed of it for one context (a
+    reply that made no sense, say) is NaN or None there, and no zero.
+    """
+
+    fires_from: float | None
+
+    async def predict(self, text: Matcher) -> np.ndarray:
+        """float [n]: the predicted activation of each token of `text.table`, in the SAE's units."""
+        raise CannotAnswer("this explanation cannot be run over a whole corpus")
+
+    async def simulate(self, contexts: Sequence[Context]) -> list[np.ndarray | None]:
+        """A grade for each token shown, float64 [end − first], of each context; None: failed."""
+        raise CannotAnswer("this explanation says nothing of single tokens")
+
+    async def grade(self, contexts: Sequence[Context]) -> np.ndarray:
+        """float64 [n]: how strongly the feature fires at its strongest in each; NaN: failed."""
+        raise CannotAnswer("this explanation grades no texts")
+
+    async def grade_marked(self, contexts: Sequence[Context]) -> np.ndarray:
+        """float64 [n]: how strongly it fires on the marked tokens of each; NaN: failed."""
+        raise CannotAnswer("this explanation says nothing of single tokens")
+
+    async def firing_texts(self, n: int, seed: int) -> list[str]:
+        """Up to n distinct texts on which the explanation says the feature fires."""
+        raise CannotAnswer("no texts can be made from this explanation")
+
+    async def near_miss_texts(self, n: int, seed: int) -> list[str]:
+        """Up to n distinct texts close to those, on which it says the feature stays silent."""
+        raise CannotAnswer("no texts can be made from this explanation")
+
+
+@dataclass(frozen=True)
+class RuleSimulator(Simulator):
     """Runs an executable rule.
 
     rule: None, or one without clauses, where no rule was found: it predicts 0 everywhere and no
@@ -23,12 +88,36 @@ class RuleSimulator:
 
     rule: Rule | None
     tokenize: Tokenize
+    fires_from: float | None = FIRES_AT
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """The rule's own prediction. See Simulator."""
         if self.rule is None:
             return np.zeros(len(text.table), np.float32)
         return text.predict(self.rule)
+
+    async def simulate(self, contexts: Sequence[Context]) -> list[np.ndarray | None]:
+        """The rule's prediction for each token. See Simulator."""
+        found = zip(contexts, self._levels(contexts), strict=True)
+        return [levels[context.first : context.end] for context, levels in found]
+
+    async def grade(self, contexts: Sequence[Context]) -> np.ndarray:
+        """The highest prediction among the tokens shown. See Simulator."""
+        return np.array(
+            [0.0 if one is None else one.max(initial=0.0) for one in await self.simulate(contexts)]
+        )
+
+    async def grade_marked(self, contexts: Sequence[Context]) -> np.ndarray:
+        """The mean prediction over the marked tokens. See Simulator."""
+        found = zip(contexts, self._levels(contexts), strict=True)
+        return np.array([levels[[*context.marked]].mean() for context, levels in found])
+
+    def _levels(self, contexts: Sequence[Context]) -> list[np.ndarray]:
+        """float64 [tokens]: the prediction for every token of each text, in typical maxima."""
+        if self.rule is None or self.rule.unit <= 0:
+            return [np.zeros(len(context.tokens)) for context in contexts]
+        found = predict(self.rule, [context.tokens for context in contexts])
+        return [np.asarray(values, np.float64) / self.rule.unit for values in found]
 
     async def firing_texts(self, n: int, seed: int) -> list[str]:
         """Texts that the rule fires on. See Simulator."""

@@ -114,8 +114,9 @@ def test_options_reach_the_job(opened, monkeypatch):
         "explain --features 1 --run r --subject s --sae a --corpus c --tokens 9 --explainer one-shot "
         "--mind m --seed 3 --max-probes 1 --max-rounds 2 --max-calls 3 --max-tokens 4 "
         "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
-        "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score --retry-failed --device cpu --dtype float32 "
-        "--journal j.db"
+        "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score "
+        "--scorers generated,predictive --retry-failed --device cpu --dtype float32 "
+        "--no-controls --random-weights 5 --journal j.db"
     )
     run(*typed.split())
     assert opened == [("s", "a", "c", 9, "cpu", "float32")]
@@ -135,9 +136,39 @@ def test_options_reach_the_job(opened, monkeypatch):
         "seed": 3,
         "run": "r",
         "score": False,
+        "scorers": ["generated", "predictive"],
+        "controls": False,
+        "random_weights": 5,
         "concurrency": 6,
         "retry_failed": True,
     }
+
+
+def test_scores_may_be_made_later(opened):
+    whole = run("explain", "-f", "0,1", "--json", "--run", "whole").stdout
+    run("explain", "-f", "0,1", "--no-score")
+    (row, _) = lines(run("score", "default", "--scorers", "generated", "--json"))
+    assert row["scores"]["input"]["value"] is not None
+    assert row["scores"]["predictive_pearson"] is None
+    later = run("score", "default", "--json").stdout
+    assert [json.loads(line)["scores"] for line in later.splitlines()] == [
+        json.loads(line)["scores"] for line in whole.splitlines()
+    ]
+    assert "Unknown scorer 'x'" in run("score", "default", "--scorers", "x", code=1).stderr
+
+
+def test_what_has_no_controls_says_so_everywhere(opened, somewhere: Path):
+    shown = run("explain", "-f", "0,1", "--no-controls").stdout
+    assert "Uncontrolled: 2 of 2 features have no controls" in shown
+    assert "random explanation" not in shown
+    (row, _) = lines(run("results", "default", "--json"))
+    assert row["controlled"] is False
+    assert set(row["controls"].values()) == {None}
+    run("report", "default")
+    assert "Uncontrolled: 2 of 2" in (somewhere / "report.html").read_text("utf-8")
+    later = run("score", "default").stdout
+    assert "Uncontrolled" not in later
+    assert "random explanation" in later
 
 
 def test_scores_may_be_left_out(opened):

@@ -18,10 +18,14 @@ import pytest
 
 from sagescope.agents.budget import Budget
 from sagescope.experiments import Journal, explain
-from sagescope.experiments.jobs import Job, work
+from sagescope.experiments.jobs import Job, score_run, work
 from sagescope.experiments.recorded import RecordedSource
 from sagescope.experiments.results import Result, results_of
+from sagescope.experiments.scoring import CONTROL_NAMES
 from sagescope.sae.errors import FeatureError, JournalError, MindError, UnknownName
+
+#: What `simulators` makes.
+MADE_HERE = ("explanation", *CONTROL_NAMES[:4])
 
 SCRIPT = Path(__file__).with_name("planted.py")
 
@@ -129,7 +133,7 @@ def test_other_settings_need_another_run(source, tmp_path: Path):
 def test_scores_can_be_made_later(planted, source, tmp_path: Path):
     plain = explain(source, range(2), journal=tmp_path / "j.db", score=False)
     assert plain[0].scores["input"] is None
-    assert plain[0].controls == {"random_explanation": None, "token_lookup": None}
+    assert plain[0].controls == dict.fromkeys(CONTROL_NAMES)
     scored = explain(source, range(2), journal=tmp_path / "j.db")
     assert comparable(scored) == comparable(explain(planted.PlantedSource(), range(2)))
 
@@ -264,10 +268,10 @@ def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch
 
     real = scored.score_simulator
 
-    async def score_simulator(target: Any, simulator: Any) -> Any:
+    async def score_simulator(target: Any, simulator: Any, scorers: Any) -> Any:
         if target.feature == 1:
             raise RuntimeError("no luck")
-        return await real(target, simulator)
+        return await real(target, simulator, scorers)
 
     with Journal.open(None) as journal:
         monkeypatch.setattr(scored, "score_simulator", score_simulator)
@@ -287,18 +291,20 @@ def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, 
 
     real, failed = scored.score_simulator, []
 
-    async def score_simulator(target: Any, simulator: Any) -> Any:
+    async def score_simulator(target: Any, simulator: Any, scorers: Any) -> Any:
         if not failed:  # the explanation comes first
             failed.append(simulator)
             raise RuntimeError("no luck")
-        return await real(target, simulator)
+        return await real(target, simulator, scorers)
 
     with Journal.open(None) as journal:
         monkeypatch.setattr(scored, "score_simulator", score_simulator)
         first, other = explain(source, [0, 1], journal=journal, concurrency=1)
         assert first.details["explanation"] == {"why": "RuntimeError: no luck"}
         assert set(first.scores.values()) == {None}
-        assert all(scores["input"] for scores in first.controls.values())
+        made = [scores for scores in first.controls.values() if scores]
+        assert len(made) == 5
+        assert all(scores["input"] for scores in made)
         again = explain(source, [0, 1], journal=journal, concurrency=1)
     assert [result.as_json() for result in again] == [first.as_json(), other.as_json()]
 
@@ -306,7 +312,7 @@ def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, 
 def test_controls_that_cannot_be_made_cost_no_score(source, planted, monkeypatch):
     from sagescope.experiments import scored
 
-    def simulators(*_: Any) -> Any:
+    def simulators(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no table")
 
     with Journal.open(None) as journal:
@@ -316,7 +322,8 @@ def test_controls_that_cannot_be_made_cost_no_score(source, planted, monkeypatch
         assert kept.scores == alone.scores
         assert kept.controls["token_lookup"] == alone.controls["token_lookup"]
         assert kept.details["random_explanation"]["why"] == "RuntimeError: no table"
-        assert {what["why"] for what in other.details.values()} == {"RuntimeError: no table"}
+        whys = {what.get("why") for name, what in other.details.items() if name in MADE_HERE}
+        assert whys == {"RuntimeError: no table"}
         monkeypatch.undo()
         for retry in (False, True):
             found = explain(source, [0, 1], journal=journal, retry_failed=retry)
@@ -411,6 +418,32 @@ def test_probes_and_outcomes_that_an_explainer_only_returned_are_written(source,
         assert pairs[0] == pairs[2]
         assert pairs[1] == pairs[3]
         assert len(results_of(journal.run("x"))) == 1
+
+
+def test_more_scorers_later(source, monkeypatch):
+    """What one scorer made stays, byte for byte, when another one comes."""
+    both = explain(source, [0, 1], scorers=["predictive", "generated"])
+    with Journal.open(None) as journal:
+        explain(source, [0, 1], journal=journal, run="r", scorers=["generated"])
+        found = score_run(source, "r", journal=journal, scorers=["predictive"])
+        events = len(list(journal.run("r").events(0, ["scored"])))
+        again = score_run(source, "r", journal=journal, scorers=["all"])
+        assert again[0].scores.items() >= found[0].scores.items()
+        assert len(list(journal.run("r").events(0, ["measured"])))
+        more = len(list(journal.run("r").events(0, ["scored"])))
+        score_run(source, "r", journal=journal, scorers=["all"])
+        assert len(list(journal.run("r").events(0, ["scored"]))) == more >= events
+    assert comparable(found) == comparable(both)
+
+
+def test_scoring_a_run_of_another_source(source, planted):
+    other = planted.PlantedSource(corpus=planted.texts(seed=1))
+    with Journal.open(None) as journal:
+        explain(source, [0], journal=journal, run="r")
+        with pytest.raises(JournalError, match="begun with"):
+            score_run(other, "r", journal=journal)
+        with pytest.raises(UnknownName, match="scorer"):
+            score_run(source, "r", journal=journal, scorers=["none such"])
 
 
 # --- Entries that another version wrote ----------------------------------------------------------

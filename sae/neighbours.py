@@ -1,0 +1,61 @@
+"""Neighbours: the features that fire where a feature fires, and are most easily mistaken for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from .errors import FeatureError
+from .evidence import Evidence
+
+#: Features that are read at once; bounds memory.
+CHUNK = 512
+#: Tokens of the `explain` split that are compared on, evenly spaced; bounds memory and time.
+TOKENS = 100_000
+
+
+class Neighbourhood:
+    """How alike the features of an evidence are: the cosine of their activations, token by token.
+
+    cos(f, g) = Σ_t f_t g_t / √(Σ_t f_t² Σ_t g_t²) over up to TOKENS tokens of the `explain` split.
+    Only features that the evidence covers are known; nothing is collected for the sake of others.
+    """
+
+    def __init__(self, evidence: Evidence):
+        self.features = np.asarray(evidence.features, np.int64)
+        self._split = evidence.reader("explainer").split("explain")
+
+    def nearest(self, feature: int, n: int = 8) -> tuple[int, ...]:
+        """The n features most like it, the most alike first; those that never fire with it are none.
+
+        Raises FeatureError for a feature that the evidence does not cover.
+        """
+        place = np.flatnonzero(self.features == feature)
+        if not len(place):
+            raise FeatureError(f"The evidence does not cover feature {feature}.")
+        own = self._units[:, place[0]]
+        cosines = np.asarray((self._units.T @ own).todense()).ravel()
+        cosines[place[0]] = 0.0
+        order = np.lexsort((self.features, -cosines))[:n]
+        return tuple(int(self.features[k]) for k in order if cosines[k] > 0)
+
+    @cached_property
+    def _units(self):
+        """Sparse [tokens, features]: activations, each feature's scaled to length 1."""
+        from scipy.sparse import csc_array
+
+        step = max(1, -(-len(self._split.tokens) // TOKENS))
+        rows, columns, values = [], [], []
+        for start in range(0, len(self.features), CHUNK):
+            places, at, found = self._split.entries(self.features[start : start + CHUNK].tolist())
+            kept = (at % step == 0) & (found > 0)
+            rows.append(at[kept] // step)
+            columns.append(places[kept] + start)
+            values.append(found[kept].astype(np.float64))
+        shape = (-(-len(self._split.tokens) // step), len(self.features))
+        where = (np.concatenate(rows), np.concatenate(columns)) if rows else ([], [])
+        matrix = csc_array((np.concatenate(values) if values else [], where), shape=shape)
+        lengths = np.sqrt((matrix * matrix).sum(axis=0))
+        lengths[lengths == 0] = 1.0
+        return csc_array(matrix / lengths[None, :])

@@ -1,0 +1,40 @@
+"""Features that fire together are neighbours."""
+
+import random
+
+import pytest
+
+from sagescope.sae.errors import FeatureError
+from sagescope.sae.neighbours import Neighbourhood
+from sagescope.sae.source import FunctionSource
+
+WORDS = ["red", "green", "blue", "one", "two", "three"]
+#: Feature → what it fires on: 1 shares both words of 0 and adds one, 2 shares one, 3 none, 4 is dead.
+TRIGGERS = [{"red", "green"}, {"red", "green", "blue"}, {"green", "one"}, {"two"}, set()]
+
+
+@pytest.fixture
+def evidence():
+    def fires(text, feature):
+        return [(word, float(word in TRIGGERS[feature])) for word in text.split()]
+
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(WORDS, k=12)) for _ in range(300)]
+    return FunctionSource(fires, len(TRIGGERS), texts).evidence
+
+
+def test_the_most_alike_come_first(evidence):
+    near = Neighbourhood(evidence)
+    assert near.nearest(0) == (1, 2)
+    assert near.nearest(0, n=1) == (1,)
+    assert near.nearest(2) == (0, 1)
+
+
+def test_a_feature_that_fires_alone_or_never_has_none(evidence):
+    near = Neighbourhood(evidence)
+    assert near.nearest(3) == near.nearest(4) == ()
+
+
+def test_what_the_evidence_does_not_cover(evidence):
+    with pytest.raises(FeatureError, match="does not cover"):
+        Neighbourhood(evidence).nearest(9)
