@@ -168,13 +168,14 @@ class Scorer:
 
     function: scores one simulator on one target; it may raise CannotAnswer where the simulator, or
     the feature source, cannot do what the scorer asks. default: whether it runs unless others are
-    chosen.
+    chosen. version: goes up whenever its numbers change, so that a benchmark knows.
     """
 
     name: str
     scores: tuple[str, ...]
     function: Function
     default: bool
+    version: int = 1
 
     async def __call__(self, target: Target, simulator: Simulator) -> Marks:
         """What it finds; its scores are undefined, with the reason, where that cannot be asked."""
@@ -188,13 +189,15 @@ class Scorer:
 SCORERS: dict[str, Scorer] = {}
 
 
-def scorer(name: str, scores: Sequence[str], default: bool = True) -> Callable[[Function], Scorer]:
+def scorer(
+    name: str, scores: Sequence[str], default: bool = True, version: int = 1
+) -> Callable[[Function], Scorer]:
     """Register a function of a target and a simulator as the scorer `name` (see Scorer)."""
 
     def register(function: Function) -> Scorer:
         if name in SCORERS:
             raise ValueError(f"two scorers are called {name!r}")
-        SCORERS[name] = Scorer(name, tuple(scores), function, default)
+        SCORERS[name] = Scorer(name, tuple(scores), function, default, version)
         return SCORERS[name]
 
     return register
