@@ -13,7 +13,7 @@ Means, skills and differences come with 95 % intervals from resampling features 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -96,21 +96,25 @@ class Row:
 class Board:
     """A benchmark's table. columns: score → heading, coverage first. rows: the best first.
 
-    blind: scores that cannot see labels too many. left_out: a sentence for each run without a place.
+    entries: what the rows were made from, in their order. blind: scores that cannot see labels too many. left_out: a sentence for each run without a place.
     """
 
     manifest: Manifest
     columns: dict[str, str]
     rows: tuple[Row, ...]
+    entries: tuple[Entry, ...] = ()
     blind: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups that have any feature."""
-        return tuple(
-            group for group in GROUPS if any(row.groups[group].features for row in self.rows)
-        )
+        """The groups that have any feature; a stratum that has all of them is not named apart."""
+        sizes = {
+            group: max((row.groups[group].features for row in self.rows), default=0)
+            for group in GROUPS
+        }
+        strata = [name for name in STRATA if 0 < sizes[name] < sizes["all"]]
+        return ("all", *strata)
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -140,11 +144,12 @@ def board(
     """
     found = entries_of(journals, manifest, names)
     columns = _columns(manifest)
-    entries = sorted(found.entries, key=lambda entry: _rank(entry, columns))
+    expected = len(manifest.features) * len(manifest.seeds)
+    entries = sorted(found.entries, key=lambda entry: _rank(entry, columns, expected))
     top = next((entry for entry in entries if entry.kind != "control"), None)
     against = _against(top, entries, columns)
     rows = [_row(entry, manifest, columns, against.get(id(entry), {})) for entry in entries]
-    return Board(manifest, columns, tuple(rows), _blind(manifest), found.left_out)
+    return Board(manifest, columns, tuple(rows), tuple(entries), _blind(manifest), found.left_out)
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:
@@ -163,11 +168,12 @@ def _blind(manifest: Manifest) -> frozenset[str]:
     return frozenset(found & set(manifest.scores))
 
 
-def _rank(entry: Entry, columns: dict[str, str]) -> tuple[bool, float, str]:
-    """Sorts the highest first, what is undefined last."""
+def _rank(entry: Entry, columns: dict[str, str], expected: int) -> tuple[bool, bool, float, str]:
+    """Sorts the highest first, then what lacks features (easy ones may be left), then undefined."""
     first = next(iter(columns))
     values = [score.value for _, score in entry.scores(first) if score and score.value is not None]
-    return not values, -fmean(values) if values else 0.0, entry.explainer
+    lacks = len(entry.results) < expected
+    return not values, lacks, -fmean(values) if values else 0.0, entry.explainer
 
 
 # -------------------------------------------------------------------- one row
@@ -208,21 +214,23 @@ def _row(
 def _of_group(entry: Entry, group: str) -> Entry:
     if group == "all":
         return entry
-    members = tuple(one for one in entry.results if one.stratum == group)
-    return Entry(
-        entry.kind, entry.explainer, entry.mind, entry.about, entry.runs, members, entry.of
-    )
+    return replace(entry, results=tuple(one for one in entry.results if one.stratum == group))
 
 
 def _cells(entry: Entry, columns: dict[str, str], against: dict[str, Difference]) -> Cells:
     scores, skills = {}, {}
     for name in columns:
-        found = entry.scores(name)
-        scores[name] = mean_with_interval(
-            [score for _, score in found], clusters=[feature for feature, _ in found]
-        )
-        skills[name] = skill(found, entry.random(name))
+        scores[name] = mean_of(entry, name)
+        skills[name] = skill(entry.scores(name), entry.random(name))
     return Cells(len({one.index for one in entry.results}), scores, skills, against)
+
+
+def mean_of(entry: Entry, name: str) -> Score:
+    """An entry's mean of one score over its features, with its interval."""
+    found = entry.scores(name)
+    return mean_with_interval(
+        [score for _, score in found], clusters=[feature for feature, _ in found]
+    )
 
 
 def _failed_items(entry: Entry) -> float | None:

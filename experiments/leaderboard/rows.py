@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ...sae.errors import BenchmarkError
 from ..journal import Journal, Run
-from ..results import Result, results_of
+from ..results import Result, results_of, standing_events
 from ..scoring import CONTROL_NAMES, Score
 from ..summary import ROWS, scores_of
 from .benchmark import BENCHMARK
@@ -25,8 +25,8 @@ class Entry:
     """One row before anything is averaged.
 
     kind: a run of ours, explanations handed in, or a control. about: what else was set, in words.
-    runs: their names, one for each seed. results: of all of them. of: whose scores count, see
-    `summary.scores_of`.
+    runs: their names, one for each seed. results: of all of them. densities: feature → share of the
+    tokens of the `explain` split on which it fires. of: whose scores count, see `summary.scores_of`.
     """
 
     kind: Kind
@@ -35,6 +35,7 @@ class Entry:
     about: str
     runs: tuple[str, ...]
     results: tuple[Result, ...]
+    densities: dict[int, float]
     of: str = "explanation"
 
     def scores(self, name: str) -> list[tuple[int, Score | None]]:
@@ -137,6 +138,12 @@ def _entry(runs: Sequence[Run]) -> Entry:
             _about(config),
             tuple(run.name for run in runs),
             tuple(result for run in runs for result in results_of(run)),
+            {
+                feature: standing["facts"]["stats"]["density"]
+                for run in runs
+                for feature, standing in standing_events(run).items()
+                if standing.get("facts")
+            },
         )
 
 
@@ -157,7 +164,8 @@ def _controls(entries: Sequence[Entry]) -> list[Entry]:
             continue
         entry = entries[counts.index(max(counts))]
         about = f"beside {entry.explainer}" if name == "random_explanation" else ""
+        heading = ROWS.get(name, name.replace("_", " "))
         found.append(
-            Entry("control", ROWS.get(name, name), "–", about, entry.runs, entry.results, name)
+            replace(entry, kind="control", explainer=heading, mind="–", about=about, of=name)
         )
     return found
