@@ -24,7 +24,7 @@ class Ablation:
     probes: designed by the mind, random text with the rules' predictions, or none. hypotheses: how
     many at first (None: the mind's own number). refinement: whether hypotheses are refined.
     negatives: whether near misses are shown and probed. verdicts: measured, or the model's own word
-    in place of the measured counts (language models only).
+    in place of the measured counts (language models only); the measured ones stand beside it.
     """
 
     probes: Literal["designed", "random", "none"] = "designed"

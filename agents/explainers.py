@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..sae.errors import MindError, UnknownName
 from .ablations import Ablated, Ablation
 from .baselines.best_of import BestOf
 from .baselines.one_shot import OneShot
 from .baselines.paper import RELEASED, SagePaper
 from .budget import Budget
 from .loop import run_loop
+from .minds.choice import FORMS, Mind
 from .output_side import OutputSide
 from .records import Conclusion
 from .task import Explainer, Task
@@ -60,6 +62,26 @@ NEEDS: dict[str, Budget] = {
     "sage-paper": Budget(rounds=14, calls=60, tokens=200_000),
     "sage-paper:released": Budget(rounds=None, calls=60, tokens=1_000_000),
 }
+
+
+def check(explainer: str, mind: Mind) -> None:
+    """Raise UnknownName for no explainer, MindError where it needs a language model and `mind` is none.
+
+    Whether there is such a mind, and its key, is `mind.check`'s to say.
+    """
+    if explainer not in EXPLAINERS:
+        raise UnknownName("explainer", explainer, EXPLAINERS)
+    if _needs_language_model(EXPLAINERS[explainer]) and not mind.is_language_model:
+        raise MindError(
+            f"The explainer {explainer!r} needs a language model, and the mind {mind.name!r} is "
+            f"none: name one with --mind ({', '.join(FORMS)})."
+        )
+
+
+def _needs_language_model(explainer: Explainer) -> bool:
+    if isinstance(explainer, Sage):
+        return explainer.ablation.verdicts == "model"
+    return isinstance(explainer, OneShot | BestOf | SagePaper)
 
 
 def usual_budget(explainer: str, is_language_model: bool) -> Budget:

@@ -14,8 +14,17 @@ from typing import Literal, Protocol
 from ..sae.errors import BudgetExhausted
 from ..sae.source import FeatureSource
 from .budget import Spending
-from .notebook import Notebook
-from .records import Conclusion, Explanation, Hypothesis, Outcome, Probe, Record
+from .groups import groups_of, tested
+from .notebook import Notebook, counted
+from .records import (
+    Conclusion,
+    Explanation,
+    Hypothesis,
+    MeasuredGroup,
+    Outcome,
+    Probe,
+    Record,
+)
 from .rules.language import Rule
 
 Recorder = Callable[[str, Record], None]
@@ -41,6 +50,7 @@ class ProbeDesign:
     fires: bool
     token: str | None = None
     pair: int | None = None
+    group: str | None = None
 
 
 class Reasoner(Protocol):
@@ -167,6 +177,7 @@ class Investigation:
                 fires=design.fires,
                 token=design.token,
                 pair=None if design.pair is None else first + design.pair,
+                group=design.group,
             )
             for place, design in enumerate(designs)
             if place < left
@@ -233,10 +244,20 @@ class Investigation:
 
 
 def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
-    if explanation.hypothesis is None:
-        return explanation
-    verdict = notebook.verdict(notebook.hypotheses[explanation.hypothesis])
-    return explanation.model_copy(update={"verdict": verdict.status})
+    """The explanation with its groups, and what the probes said of them and of what it states."""
+    number, rule, groups = explanation.hypothesis, explanation.rule, explanation.groups
+    stated = explanation.rests_on or (() if number is None else (number,))
+    if rule is not None:
+        groups = groups if groups and groups[0].level else groups_of(rule, notebook, groups)
+    elif stated and not groups:
+        groups = tuple(MeasuredGroup(label=name) for name in explanation.labels)
+    found = explanation.model_copy(update={"groups": tested(groups, rule, stated, notebook)})
+    if not stated:
+        return found
+    counts = counted(notebook.trials(stated))
+    said = explanation.said or (None if number is None else notebook.said.get(number))
+    verdict = {"verdict": counts.status, "counts": counts, "said": said}
+    return found.model_copy(update=verdict)
 
 
 async def run_loop(loop: Investigation) -> Conclusion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..sae.evidence import FeatureStats, SplitEvidence
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
 from .budget import Spending
-from .records import Hypothesis, Outcome, Probe, Verdict
+from .records import Hypothesis, Outcome, Probe, ProbeCounts, Verdict
 
 #: From this posterior a hypothesis tested on both sides is confirmed; below the second, refuted.
 CONFIRMED, REFUTED = 0.8, 0.5
@@ -24,8 +24,9 @@ class Notebook:
     """What is known of one feature so far.
 
     source, feature: what is explained. split: the `explain` split, the only corpus text a mind
-    sees. refined, dropped: hypotheses that a child replaced, or that a person gave up. Minds read it;
-    the loop alone writes to it.
+    sees. refined, dropped: hypotheses that a child replaced, or that a person gave up. said: a mind's
+    own word on hypotheses, by number. Minds read the notebook and write nothing but that word; the
+    loop alone writes all else.
     """
 
     source: FeatureSource
@@ -39,34 +40,29 @@ class Notebook:
     outcomes: list[Outcome] = field(default_factory=list)
     refined: set[int] = field(default_factory=set)
     dropped: set[int] = field(default_factory=set)
+    said: dict[int, str] = field(default_factory=dict)
     round: int = 0
 
     def verdict(self, hypothesis: Hypothesis) -> Verdict:
         """What the outcomes so far say of a hypothesis (rule: see Verdict)."""
-        by_id = {probe.id: probe for probe in self.probes}
-        agreed = {True: [0, 0], False: [0, 0]}
-        for outcome in self.outcomes:
-            probe = by_id[outcome.probe]
-            if probe.hypothesis == hypothesis.id and probe.purpose not in POSITION_TESTS:
-                agreed[probe.fires][0] += outcome.agreed
-                agreed[probe.fires][1] += 1
-        fires, silent = agreed[True], agreed[False]
-        posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
-        if not fires[1] + silent[1]:
-            status = "untested"
-        elif posterior >= CONFIRMED and fires[1] and silent[1]:
-            status = "confirmed"
-        else:
-            status = "refuted" if posterior < REFUTED else "open"
+        counts = counted(self.trials([hypothesis.id]))
         return Verdict(
+            **counts.model_dump(),
             hypothesis=hypothesis.id,
-            status=status,
-            fires_as_predicted=(fires[0], fires[1]),
-            silent_as_predicted=(silent[0], silent[1]),
-            posterior=posterior,
             replaced=hypothesis.id in self.refined,
             dropped=hypothesis.id in self.dropped,
+            said=self.said.get(hypothesis.id),
         )
+
+    def trials(self, hypotheses: Collection[int]) -> list[tuple[Probe, Outcome]]:
+        """The probes of some hypotheses that ran and count as tests, with what they measured."""
+        by_id = {probe.id: probe for probe in self.probes}
+        ran = [(by_id[outcome.probe], outcome) for outcome in self.outcomes]
+        return [
+            (probe, outcome)
+            for probe, outcome in ran
+            if probe.hypothesis in hypotheses and probe.purpose not in POSITION_TESTS
+        ]
 
     def measured(self) -> list[TokenActivations]:
         """The texts of all probes as the feature saw them."""
@@ -81,6 +77,28 @@ class Notebook:
             if verdicts[h.id].status != "refuted"
             and not (verdicts[h.id].replaced or verdicts[h.id].dropped)
         ]
+
+
+def counted(trials: Iterable[tuple[Probe, Outcome]]) -> ProbeCounts:
+    """What probes say together (rule: see ProbeCounts)."""
+    agreed = {True: [0, 0], False: [0, 0]}
+    for probe, outcome in trials:
+        agreed[probe.fires][0] += outcome.agreed
+        agreed[probe.fires][1] += 1
+    fires, silent = agreed[True], agreed[False]
+    posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
+    if not fires[1] + silent[1]:
+        status = "untested"
+    elif posterior >= CONFIRMED and fires[1] and silent[1]:
+        status = "confirmed"
+    else:
+        status = "refuted" if posterior < REFUTED else "open"
+    return ProbeCounts(
+        status=status,
+        fires_as_predicted=(fires[0], fires[1]),
+        silent_as_predicted=(silent[0], silent[1]),
+        posterior=posterior,
+    )
 
 
 def measured(outcomes: Sequence[Outcome]) -> list[TokenActivations]:

@@ -42,7 +42,8 @@ class Probe(Record):
 
     id: its number within the feature. purpose: why it is run ("should fire", "near miss", "bare",
     "moved" …). fires: the prediction. token: the token string expected to fire, if it should.
-    pair: the probe it differs from in one edit.
+    pair: the probe it differs from in one edit. group: label of the group of the hypothesis that it
+    tests, where that was said.
     """
 
     id: int
@@ -52,6 +53,7 @@ class Probe(Record):
     fires: bool
     token: str | None = None
     pair: int | None = None
+    group: str | None = None
 
 
 class Outcome(Record):
@@ -69,24 +71,51 @@ class Outcome(Record):
     agreed: bool
 
 
-class Verdict(Record):
-    """What the outcomes say of a hypothesis; decided by code, never by a mind.
+class ProbeCounts(Record):
+    """What some probes say together; decided by code, never by a mind.
 
     fires_as_predicted and silent_as_predicted: (agreed, run) of the probes that should fire and of
     those that should not; probes that only move the trigger are left out, since many features are
     silent at the start of any text, whatever it says. posterior: probability that a fresh probe
     agrees (mean of a Beta(1, 1) prior with the counts, the lower of the two sides). status:
     "confirmed" from .8 with both sides tested, "refuted" below .5, "untested" without any probe,
-    else "open". replaced: a refined hypothesis took its place. dropped: a person gave it up.
+    else "open".
+    """
+
+    status: Standing = "untested"
+    fires_as_predicted: tuple[int, int] = (0, 0)
+    silent_as_predicted: tuple[int, int] = (0, 0)
+    posterior: float = 0.5
+
+
+class Verdict(ProbeCounts):
+    """What the outcomes say of a hypothesis.
+
+    replaced: a refined hypothesis took its place. dropped: a person gave it up. said: the mind's own
+    word on it, where one was asked for; it stands beside the verdict and decides nothing of it.
     """
 
     hypothesis: int
-    status: Standing
-    fires_as_predicted: tuple[int, int]
-    silent_as_predicted: tuple[int, int]
-    posterior: float
     replaced: bool = False
     dropped: bool = False
+    said: str | None = None
+
+
+class MeasuredGroup(ProbeCounts):
+    """One of the things that an explanation says the feature responds to, with tests of its own.
+
+    label: what it is. clauses: the places in the explanation's rule of those that stand for it.
+    level: the highest of them, as a share of the typical maximum, None without any. coverage: share
+    of the feature's activation mass on the `explain` split that lies on tokens which they predict to
+    fire; groups may share tokens, so that these may add up to more than the whole. probes: the
+    numbers of those that tested it; the counts are of these alone.
+    """
+
+    label: str
+    clauses: tuple[int, ...] = ()
+    level: float | None = None
+    coverage: float | None = None
+    probes: tuple[int, ...] = ()
 
 
 class Explanation(Record):
@@ -96,8 +125,11 @@ class Explanation(Record):
     fires on and what not. rule: executable, for minds that can give one. side: "input" (what it
     responds to) or "output" (what it does). coverage: share of the feature's activation mass on the
     `explain` split that lies on tokens the rule predicts to fire, or None without a rule.
-    hypothesis: the number of the one that it states. verdict: what the probes said of that one, set
-    by the loop; "untested" where none was run for it, None where no hypothesis is stated.
+    groups: those that it names, most activation first, with their levels and own tests, set by the
+    loop. hypothesis: the number of the one that it states. rests_on: of all those that it is made
+    from, where that is not the one alone. verdict: what the probes of these said, set by the loop;
+    "untested" where none was run for them, None where it rests on no hypothesis. counts: those behind
+    the verdict. said: the mind's own word on what it states, where one was asked for (see Verdict).
     """
 
     labels: tuple[str, ...]
@@ -106,8 +138,12 @@ class Explanation(Record):
     side: Literal["input", "output"] = "input"
     coverage: float | None = None
     notes: tuple[str, ...] = ()
+    groups: tuple[MeasuredGroup, ...] = ()
     hypothesis: int | None = None
+    rests_on: tuple[int, ...] = ()
     verdict: Standing | None = None
+    counts: ProbeCounts | None = None
+    said: str | None = None
 
 
 class Conclusion(Record):

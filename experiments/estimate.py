@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.budget import Budget, Charge, Spending
-from ..agents.explainers import EXPLAINERS, Task
+from ..agents.explainers import EXPLAINERS, Task, check
 from ..agents.llm.client import Reply, Request, Usage, provider_and_model
 from ..agents.llm.prices import Price, price_of
 from ..agents.minds.choice import PLAIN_MINDS, Mind
-from ..sae.errors import UnknownName
 from ..sae.source import FeatureSource
 
 
@@ -75,11 +74,11 @@ async def estimate(
 ) -> list[Estimate]:
     """What each feature will take. No key is needed, and nothing is sent.
 
-    Raises UnknownName for an explainer or mind that there is not, FeatureError for a feature.
+    Raises UnknownName for an explainer or mind that there is not, MindError for an explainer that
+    needs a language model and gets none, FeatureError for a feature.
     """
-    if explainer not in EXPLAINERS:
-        raise UnknownName("explainer", explainer, EXPLAINERS)
     thinker = _Unheard(mind, prompts)
+    check(explainer, thinker)
     thinker.check()
     if not thinker.is_language_model:
         return [Estimate(feature, 0, 0, 0.0, 0, 0, 0.0) for feature in features]

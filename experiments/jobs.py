@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import importlib.metadata
 import logging
 import time
@@ -20,29 +19,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from ..agents.budget import Budget, Spending
-from ..agents.explainers import EXPLAINERS, Task, usual_budget
+from ..agents.explainers import EXPLAINERS, Task, check, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..prompts.render import digest
-from ..sae.errors import BudgetExhausted, JournalError, UnknownName
-from ..sae.evidence import Evidence
-from ..sae.outputs import Outputs
+from ..sae.errors import BudgetExhausted, JournalError
 from ..sae.source import FeatureSource
-from ..sae.tokens import TokenActivations
 from .calls import RunCalls, spending_of
-from .facts import exemplars_of, facts_of, plain_activations, versions
+from .facts import exemplars_of, facts_of, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
-from .results import Result, made_by, results_of, standing_events, with_scores
-from .scoring import Simulator, Target, chosen, score_simulator, simulators
+from .recorded import RecordedSource
+from .results import Result, results_of, standing_events
+from .scored import RunScorer, explanation_in, sentence
+from .scoring import chosen
 
 log = logging.getLogger(__name__)
-
-#: Why an explanation has no scores that is in words alone.
-NO_RULE = "it is in words alone, and nothing here predicts activations from words: give it a rule"
 
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
@@ -116,15 +109,14 @@ def explain(
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
     prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
-    or mind, JournalError where the run was begun with other settings. A feature that goes wrong
+    or mind, MindError for an explainer that needs a language model and gets none, JournalError where the run was begun with other settings. A feature that goes wrong
     raises nothing: its result has status "failed" and the error. One that was not begun because the
     run's budget was spent has no result; the same call with a larger budget goes on.
     """
     indices = FeatureList.of(features).check(source.n_features)
-    if explainer not in EXPLAINERS:
-        raise UnknownName("explainer", explainer, EXPLAINERS)
     chosen(scorers)
     thinker = Mind(mind)
+    check(explainer, thinker)
     thinker.check()
     job = Job(
         indices,
@@ -156,7 +148,7 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
     worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
     await worker.all("Explaining", worker.explain)
     if job.score:
-        await worker.all("Scoring", worker.score)
+        await worker.score()
 
 
 def score_run(
@@ -187,13 +179,8 @@ def score_run(
             retry_failed=retry_failed,
         )
         worker = _Worker(job, source, begun, watch or (lambda *_: None))
-        run_to_end(worker.all("Scoring", worker.score))
+        run_to_end(worker.score())
         return results_of(begun, source)
-
-
-async def score_feature(source: FeatureSource, run: Run, feature: int, seed: int) -> None:
-    """Score what a run concluded of one feature, beside its controls, as a job does."""
-    await _Worker(Job([feature], seed=seed), source, run, lambda *_: None).score(feature)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -253,13 +240,22 @@ class _Worker:
             # What reaches here concerns the whole run (the journal): the first says enough.
             raise errors.exceptions[0] from None
 
+    async def score(self) -> None:
+        """Score what was explained, as far as that is not done."""
+        job = self.job
+        scorer = RunScorer(
+            self.source, self.run, job.seed, self.standing, job.scorers, again=job.retry_failed
+        )
+        await self.all("Scoring", scorer.score)
+
     # ---------------------------------------------------------------- explaining
 
     async def explain(self, feature: int) -> None:
         """Explain one feature, unless that is done."""
         standing = self.standing.setdefault(feature, {})
-        if not self._is_to_do(standing):
-            return
+        with self.run.reading(feature):
+            if not self._is_to_do(standing):
+                return
         if not all(self.spending.left(what) for what in ("calls", "tokens", "cost", "seconds")):
             return  # the run's budget is spent: a later session begins with this feature
         spending = Spending(self.job.budget, run=self.spending)
@@ -297,7 +293,7 @@ class _Worker:
         concluded = standing.get("concluded")
         if concluded is None or concluded.get("cut_by_run"):
             return True
-        return self.job.retry_failed and not _has_explanation(standing)
+        return self.job.retry_failed and explanation_in(standing) is None
 
     async def _conclude(self, feature: int, spending: Spending) -> Conclusion:
         written: set[tuple[str, int]] = set()
@@ -322,121 +318,6 @@ class _Worker:
                     record(kind, one)
         return conclusion
 
-    # ---------------------------------------------------------------- scoring
-
-    async def score(self, feature: int) -> None:
-        """Score one feature's explanation and its controls, as far as that is not done."""
-        standing = self.standing.get(feature, {})
-        if not _has_explanation(standing):
-            return
-        other = self._other(feature)
-        target = Target(RecordedSource(self.source, self.run), feature, self.job.seed)
-        random = _explanation(self.standing[other]) if other is not None else None
-        about = {"random_explanation": {"explanation_of": other}} if random else {}
-        try:
-            subjects = simulators(target, _explanation(standing), random)
-        except JournalError:
-            raise
-        except Exception as error:
-            log.info("scoring feature %d failed", feature, exc_info=True)
-            for name in ("explanation", *about, "token_lookup"):
-                if name not in standing:
-                    self._scored(feature, name, {**about.get(name, {}), "why": _sentence(error)})
-            return
-        for name, simulator in subjects.items():
-            again = self.job.retry_failed and "why" in standing.get(name, {})
-            made = () if again else made_by(standing.get(name))
-            scorers = [scorer for scorer in chosen(self.job.scorers) if scorer not in made]
-            if not scorers or ("why" in standing.get(name, {}) and not again):
-                continue
-            if name == "explanation" and not _can_predict(standing):
-                marks = {"why": NO_RULE}
-            else:
-                marks = await self._marks(target, simulator, scorers)
-            self._scored(feature, name, {**about.get(name, {}), **marks})
-
-    async def _marks(
-        self, target: Target, simulator: Simulator, scorers: Sequence[str]
-    ) -> dict[str, Any]:
-        """What a simulator scores, or why it scores nothing: the others are scored all the same."""
-        try:
-            scored = await score_simulator(target, simulator, scorers)
-            return {"scorers": list(scorers), **scored.model_dump()}
-        except JournalError:
-            raise
-        except Exception as error:
-            log.info("scoring feature %d failed", target.feature, exc_info=True)
-            return {"why": _sentence(error)}
-
-    def _scored(self, feature: int, name: str, payload: dict[str, Any]) -> None:
-        event = {"of": name, **payload}
-        self.run.write("scored", event, feature)
-        standing = self.standing[feature]
-        standing[name] = with_scores(standing.get(name), event)
-
-    def _other(self, feature: int) -> int | None:
-        """The feature whose explanation is this one's random control.
-
-        The run's features stand in a circle, in an order drawn by the seed; each gets the next
-        one that has an explanation to predict with. So nobody gets its own, and timing changes nothing.
-        """
-        able = (one for one, standing in self.standing.items() if _can_predict(standing))
-        others = {self._place(one): one for one in able if one != feature}
-        here = self._place(feature)
-        nearest = min(others, key=lambda place: (place < here, place), default=None)
-        return None if nearest is None else others[nearest]
-
-    def _place(self, feature: int) -> bytes:
-        return hashlib.sha256(f"{self.job.seed} {feature}".encode()).digest()
-
-
-class RecordedSource:
-    """A feature source that writes what it measures into a run, and measures nothing twice."""
-
-    def __init__(self, source: FeatureSource, run: Run):
-        self.subject, self.sae, self.n_features = source.subject, source.sae, source.n_features
-        self._source, self._run = source, run
-        self._known: dict[int, dict[str, TokenActivations]] = {}
-
-    @property
-    def key(self) -> dict[str, Any] | None:
-        """See FeatureSource."""
-        return self._source.key
-
-    @property
-    def evidence(self) -> Evidence:
-        """See FeatureSource."""
-        return self._source.evidence
-
-    def cover(self, features: Sequence[int]) -> None:
-        """See FeatureSource."""
-        self._source.cover(features)
-
-    @property
-    def outputs(self) -> Outputs | None:
-        """Those of the source, if it has any (see `outputs`)."""
-        return getattr(self._source, "outputs", None)
-
-    def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """See FeatureSource."""
-        return self._source.tokenize(texts)
-
-    async def activations(self, feature: int, texts: Sequence[str]) -> list[TokenActivations]:
-        """See FeatureSource."""
-        known = self._known.get(feature)
-        if known is None:
-            events = self._run.events(feature, ["measured"])
-            known = self._known[feature] = dict(_measurement(event.payload) for event in events)
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            found = dict(zip(new, await self._source.activations(feature, new), strict=True))
-            self._run.write_all(
-                ("measured", {"text": text, **plain_activations(one)}, feature)
-                for text, one in found.items()
-            )
-            known.update(found)
-        return [known[text] for text in texts]
-
 
 # -------------------------------------------------------------------- what goes into the journal
 
@@ -455,27 +336,5 @@ def _failure(error: Exception, spending: Spending) -> Conclusion:
         status="failed",
         explanation=Explanation(labels=(), description=""),
         spent=spending.spent(),
-        error=_sentence(error),
+        error=sentence(error),
     )
-
-
-def _sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _has_explanation(standing: dict[str, Any]) -> bool:
-    concluded = standing.get("concluded")
-    return concluded is not None and concluded["conclusion"]["status"] != "failed"
-
-
-def _can_predict(standing: dict[str, Any]) -> bool:
-    return _has_explanation(standing) and _explanation(standing).rule is not None
-
-
-def _explanation(standing: dict[str, Any]) -> Explanation:
-    return Explanation.model_validate(standing["concluded"]["conclusion"]["explanation"])
-
-
-def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:
-    values = np.array(payload["activations"], np.float32)
-    return payload["text"], TokenActivations(tuple(payload["tokens"]), values)

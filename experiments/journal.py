@@ -12,6 +12,7 @@ a time; any number may read it meanwhile.
     hypothesis, probe, outcome, verdict, note
                  yes      the records of `sagescope.agents.records`, as they came
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
+    steered      yes      {"asked", "found"}: one steering of the model; attempts share these
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scorers", "scores", "details", or
                           "why": there are none}; later events add to earlier ones
@@ -27,7 +28,6 @@ a time; any number may read it meanwhile.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -40,13 +40,10 @@ from pathlib import Path
 from typing import Any
 
 from ..sae.errors import JournalError, UnknownName
+from .journal_file import explained, lock, opened, transaction
 
-#: Marks an SQLite file as a journal of ours ("Sage" in ASCII).
-APPLICATION = 0x53616765
-#: How long a writer waits for another one, in seconds. Writes take microseconds.
-PATIENCE = 30.0
 #: Kinds of events that an "undone" does not void: what was measured, seen and spent stays so.
-LASTING = ("exemplars", "facts", "looked", "measured", "session", "spent", "undone")
+LASTING = ("exemplars", "facts", "looked", "measured", "session", "spent", "steered", "undone")
 #: What a run may be called: it becomes part of file names.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -82,29 +79,6 @@ def in_force(events: Iterable[Event]) -> list[Event]:
     return kept
 
 
-# -------------------------------------------------------------------- schema
-
-
-def _first_schema(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        "CREATE TABLE runs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
-        " created TEXT NOT NULL, config TEXT NOT NULL)"
-    )
-    connection.execute(
-        "CREATE TABLE events (id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs,"
-        " feature INTEGER, kind TEXT NOT NULL, at TEXT NOT NULL, payload TEXT NOT NULL)"
-    )
-    connection.execute("CREATE INDEX events_of_feature ON events (run, feature, kind)")
-
-
-#: The schema's history. The file's user_version says how many of these it has been through; new
-#: ones are appended, and none that was ever released is changed.
-MIGRATIONS = [_first_schema]
-
-
-# -------------------------------------------------------------------- the file
-
-
 class Journal:
     """An open journal file. Use as a context manager, or `close` it. Threads may share it."""
 
@@ -117,8 +91,8 @@ class Journal:
     def open(cls, path: Path | None, create: bool = True) -> Journal:
         """Open the journal at `path` (None: a new one in memory, gone when it is closed).
 
-        path: `~` and `~name` at its start are home folders. Raises JournalError where there is none and `create` is not set, and for a file that is
-        damaged, of a newer Sagescope or no journal.
+        path: `~` and `~name` at its start are home folders. Raises JournalError where there is none
+        and `create` is not set, and for a file that is damaged, of a newer Sagescope or no journal.
         """
         path = path and _expanded(path)
         if path and not create and not path.exists():
@@ -126,20 +100,7 @@ class Journal:
                 f"There is no journal at {path}: run `sagescope explain` first, or name another "
                 f"with --journal or $SAGESCOPE_JOURNAL."
             )
-        with _explained(path):
-            if path and path.is_dir():
-                raise JournalError(f"{path} is a folder: the journal is one file.")
-            if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                path or ":memory:", PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                _prepare(connection, path)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(connection, path)
+        return cls(opened(path), path)
 
     def __enter__(self) -> Journal:
         return self
@@ -224,8 +185,8 @@ class Journal:
             yield
             return
         path = self.path.with_name(f"{self.path.name}-{name}.lock")
-        with _explained(self.path):
-            handle = _locked(path)
+        with explained(self.path):
+            handle = lock(path)
         if handle is None:
             raise JournalError(
                 f"Another process is writing the run {name!r} of {self.path}: wait for it, or "
@@ -234,17 +195,17 @@ class Journal:
         try:
             yield
         finally:
-            # First the name, then the lock: whoever opened it meanwhile notices (see _locked).
+            # First the name, then the lock: whoever opened it meanwhile notices (see lock).
             path.unlink(missing_ok=True)
             os.close(handle)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._turn, _explained(self.path), _transaction(self._connection):
+        with self._turn, explained(self.path), transaction(self._connection):
             yield
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._turn, _explained(self.path):
+        with self._turn, explained(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
@@ -342,84 +303,6 @@ def _expanded(path: Path) -> Path:
         raise JournalError(
             f"The journal {path} cannot be used: there is no such home folder; give the whole path."
         ) from error
-
-
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Check whose file it is, bring its schema up to date, set how it is written."""
-
-    def asked(pragma: str) -> int:
-        return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
-
-    is_new = asked("schema_version") == 0
-    if not is_new and asked("application_id") != APPLICATION:
-        raise JournalError(f"{path} is an SQLite file of something else: name another journal.")
-    if asked("user_version") > len(MIGRATIONS):
-        raise JournalError(
-            f"{path} was written by a newer Sagescope (journal version {asked('user_version')}, "
-            f"this one reads up to {len(MIGRATIONS)}): update Sagescope, or name another journal."
-        )
-    connection.execute("PRAGMA journal_mode = WAL")
-    # In WAL mode NORMAL keeps every commit through the death of the process; only a power cut may
-    # cost the last few, and it leaves the file whole. FULL would sync the disk for every event.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    if asked("user_version") < len(MIGRATIONS):
-        with _transaction(connection):
-            # Read again: another process may have done it while this one waited.
-            for migrate in MIGRATIONS[asked("user_version") :]:
-                migrate(connection)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def _explained(path: Path | None) -> Iterator[None]:
-    """SQLite's and the system's errors as one sentence that says what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            what = f"another process has been writing to it for {PATIENCE:.0f} seconds; try again"
-        elif "full" in str(error):
-            what = "the disk is full; make room and run the same command again"
-        else:
-            what = f"{error}; check that the folder exists and may be written to"
-        raise JournalError(f"The journal {path} cannot be used: {what}.") from error
-    except sqlite3.ProgrammingError as error:
-        raise JournalError(f"The journal {path} is closed.") from error
-    except sqlite3.DatabaseError as error:
-        raise JournalError(
-            f"{path} is no journal, or a damaged one ({error}): move it away, or name another "
-            f"journal."
-        ) from error
-    except OSError as error:
-        raise JournalError(f"The journal {path} cannot be used: {error.strerror}.") from error
-
-
-def _locked(path: Path) -> int | None:
-    """A handle that holds the lock on `path`, or None where somebody else does."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        # Its holder may have removed the file between our opening and our locking it.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
-                return handle
-        os.close(handle)
 
 
 def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:

@@ -31,11 +31,13 @@ from .summary import (
     band_name,
     cost_line,
     count,
+    group_line,
     means,
     money,
     scores_of,
     two_decimals,
     verdict_line,
+    word_line,
 )
 from .transcript import Transcript, transcript_of
 
@@ -92,6 +94,7 @@ def render_report(run: Run) -> str:
         done=len(results),
         means=means(results) if results else [],
         verdicts=verdict_line(results) if results else "",
+        words=word_line(results),
         cost=cost_line(results),
         columns=COLUMNS,
         rows=ROWS,
@@ -114,6 +117,7 @@ def _template() -> Any:
         outcome_pieces=outcome_pieces,
         scores_of=scores_of,
         recalls_of=recalls_of,
+        group_line=group_line,
     )
     source = Path(__file__).parent / "templates" / "report.html.j2"
     return environment.from_string(source.read_text(encoding="utf-8"))

@@ -10,11 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..agents.records import Hypothesis, Verdict, short
+from ..agents.records import Explanation, Hypothesis, Verdict, short
 from ..sae.visible import visible
 from .results import Result
 from .scoring import Item
-from .summary import COLUMNS, ROWS, two_decimals
+from .summary import COLUMNS, ROWS, counts_of, group_line, two_decimals
 from .tables import score_cell
 from .terminal import STATUS_STYLES, text
 from .transcript import Transcript, Trial
@@ -48,8 +48,9 @@ def _head(story: Transcript) -> Iterator[RenderableType]:
         yield text(result.feature, "bold").append(f"  {result.status}", "dim")
         if result.error:
             yield text(result.error, "red")
-        yield from (text(f"• {label}", "bold green") for label in result.explanation.labels)
+        yield from _labels(result.explanation)
         yield text(result.explanation.description)
+        yield from _standing(result.explanation)
         yield from (text(note, "dim") for note in result.explanation.notes)
     if story.facts:
         stats = story.facts["stats"]
@@ -62,6 +63,26 @@ def _head(story: Transcript) -> Iterator[RenderableType]:
         )
     if result is not None and result.scores.get("predictive_pearson"):
         yield _scores_of_one(result)
+
+
+def _labels(explanation: Explanation) -> Iterator[RenderableType]:
+    """Each label with what was measured of it, and the groups that have no label of their own."""
+    groups = {group.label: group for group in explanation.groups}
+    for name in dict.fromkeys([*explanation.labels, *groups]):
+        line = text(f"• {name}", "bold green" if name in explanation.labels else "green")
+        if name in groups:
+            line.append(f"  {group_line(groups[name])}", "dim")
+        yield line
+
+
+def _standing(explanation: Explanation) -> Iterator[RenderableType]:
+    """What the probes said of what it states, and the mind's own word beside it."""
+    if explanation.verdict and explanation.counts:
+        line = Text(explanation.verdict, STATUS_STYLES[explanation.verdict])
+        line.append(f"  {counts_of(explanation.counts)}", "dim")
+        if explanation.said:
+            line.append(f"; by the mind's own word {visible(explanation.said)}", "dim")
+        yield line
 
 
 def _scores_of_one(result: Result) -> Table:
@@ -118,11 +139,10 @@ def _hypothesis(hypothesis: Hypothesis, story: Transcript) -> Iterator[Renderabl
 def _verdict(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text("no verdict", "yellow")
-    (fired, should), (silent, should_not) = verdict.fires_as_predicted, verdict.silent_as_predicted
+    said = f"; by the mind's own word {visible(verdict.said)}" if verdict.said else ""
     return Text.assemble(
         (verdict.status, STATUS_STYLES[verdict.status]),
-        f"  fired {fired}/{should}, silent {silent}/{should_not} as predicted, "
-        f"posterior {two_decimals(verdict.posterior)}",
+        f"  {counts_of(verdict)}, posterior {two_decimals(verdict.posterior)}{said}",
     )
 
 

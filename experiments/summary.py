@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ..agents.records import MeasuredGroup, ProbeCounts
+from ..agents.rules.render import strength
 from ..sae.evidence import QUANTILES
 from .results import Result, Scores
 from .scoring import Score, mean_with_interval
@@ -52,12 +54,16 @@ class Means:
 
 
 def means(results: Sequence[Result]) -> list[Means]:
-    """The means of explanations and controls, for each stratum that occurs, and for all."""
+    """The means of explanations and controls, for each stratum that occurs, and always for all."""
+    return [
+        _means(group, of, members) for group, members in by_stratum(results).items() for of in ROWS
+    ]
+
+
+def by_stratum(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each stratum that occurs, and under "all" every one: the groups of a table."""
     groups = {name: [r for r in results if r.stratum == name] for name in STRATA}
-    groups = {name: members for name, members in groups.items() if members}
-    if len(groups) != 1 or len(groups[next(iter(groups))]) < len(results):
-        groups["all"] = list(results)
-    return [_means(group, of, members) for group, members in groups.items() for of in ROWS]
+    return {name: found for name, found in groups.items() if found} | {"all": list(results)}
 
 
 def _means(group: str, of: str, results: Sequence[Result]) -> Means:
@@ -79,6 +85,31 @@ def verdict_line(results: Sequence[Result]) -> str:
     short = sum(result.status == "out_of_budget" for result in results)
     ended = f"; {short} of {len(results)} ran out of budget" if short else ""
     return f"Verdicts of the probes: {', '.join(parts)}{ended}."
+
+
+def word_line(results: Sequence[Result]) -> str:
+    """What minds themselves said of their explanations beside the probes; "" where none was asked."""
+    asked = [one.explanation for one in results if one.explanation.said]
+    if not asked:
+        return ""
+    pairs = Counter((one.said, one.verdict) for one in asked)
+    told = [
+        f"{n} said {said}, measured {verdict or 'nothing'}" for (said, verdict), n in pairs.items()
+    ]
+    return f"By the mind's own word: {'; '.join(sorted(told))}."
+
+
+def counts_of(counts: ProbeCounts) -> str:
+    """What probes counted, in words."""
+    (fired, should), (silent, should_not) = counts.fires_as_predicted, counts.silent_as_predicted
+    return f"fired {fired}/{should}, silent {silent}/{should_not} as predicted"
+
+
+def group_line(group: MeasuredGroup) -> str:
+    """A group of an explanation: how strongly it fires, how much it covers, what its probes said."""
+    level = "" if group.level is None else f"fires {strength(group.level)} ({group.level:.2f}), "
+    covered = "" if group.coverage is None else f"{group.coverage:.0%} of the activation, "
+    return f"{level}{covered}{group.status}: {counts_of(group)}"
 
 
 def cost_line(results: Sequence[Result]) -> str:

@@ -1,4 +1,4 @@
-"""Tables for the terminal: what a run found, what its features are, what a job would cost."""
+"""Tables for the terminal: what runs found, what their features are, what a job would cost."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..sae.visible import visible
+from .comparison import Comparison, Row
 from .estimate import Estimate
 from .results import Cost, Result
 from .scoring import Score
+from .scoring.compare import NOT_SHOWN
 from .summary import (
     BANDS,
     COLUMNS,
@@ -133,6 +136,8 @@ def _explanation(result: Result) -> Text:
     if result.explanation.verdict:
         verdict = result.explanation.verdict
         shown.append(f"\n{verdict}", STATUS_STYLES[verdict])
+    if result.explanation.said:
+        shown.append(f" (by its own word {visible(result.explanation.said)})", "dim")
     if result.status != "concluded":
         shown.append(" (out of budget)", "yellow")
     return shown.append(_cost(result.cost), "dim")
@@ -154,6 +159,38 @@ def score_cell(score: Score | None) -> Text:
     if score.low is not None and score.high is not None:
         shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
     return shown
+
+
+def comparison_page(found: Comparison) -> Group:
+    """A table a pair of runs, and how many features are left out."""
+    pairs = list(dict.fromkeys((row.left, row.right) for row in found.rows))
+    tables = [_comparison(left, right, found.rows) for left, right in pairs]
+    left_out = f"; {found.left_out} that not all runs have are left out" if found.left_out else ""
+    return Group(*tables, text(f"Paired over {found.features} common features{left_out}."))
+
+
+def _comparison(left: str, right: str, rows: Sequence[Row]) -> Table:
+    table = _titled(f"{visible(left)} less {visible(right)}")
+    for heading in ("stratum", "score", left, right):
+        table.add_column(text(heading), justify="right" if heading in (left, right) else "left")
+    for heading in ("difference", "95 % interval", "p (Holm)"):
+        table.add_column(heading, justify="right")
+    own = [row for row in rows if (row.left, row.right) == (left, right)]
+    for place, row in enumerate(own):
+        one = row.found
+        known = one.low is not None and one.high is not None
+        first = not place or own[place - 1].group != row.group
+        table.add_row(
+            f"{row.group} ({one.n})" if first else "",
+            COLUMNS.get(row.score, row.score),
+            two_decimals(one.left),
+            two_decimals(one.right),
+            two_decimals(one.value) if one.shown else text(NOT_SHOWN, "dim"),
+            f"{two_decimals(one.low)} to {two_decimals(one.high)}" if known else "–",
+            "–" if one.adjusted is None else f"{one.adjusted:.3f}",
+            end_section=place + 1 == len(own) or own[place + 1].group != row.group,
+        )
+    return table
 
 
 def facts_table(rows: Iterable[dict[str, Any]]) -> Table:

@@ -2,6 +2,7 @@
 
 SagescopeError
 ├── UnknownName            a name that is in no list: the message shows the near ones
+├── MindError              a mind that cannot do what an explainer asks of it
 ├── HookPointError         a hook point that the subject model does not have or cannot serve
 ├── SubjectError           a subject model that cannot be loaded or prepared as asked
 ├── SAEError               an SAE that cannot be loaded, or does not fit its subject model
@@ -43,6 +44,10 @@ class UnknownName(SagescopeError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         super().__init__(f"Unknown {kind} {name!r}. {did_you_mean(name, known)}")
+
+
+class MindError(SagescopeError):
+    """A mind that cannot do what an explainer asks of it."""
 
 
 class HookPointError(SagescopeError):

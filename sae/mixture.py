@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,15 +32,25 @@ LIMIT = 128
 class Mixture:
     """Chosen tokens of a split.
 
-    top, spread, random: int64, window numbers of each kind. tokens: int64 [t], places in the split.
-    documents: int64 [t], the document of each.
+    top, spread, random: int64, window numbers of each kind. stretches: int64, the places in the
+    split of each window's tokens, in that order of kinds. table: the split's tokens.
     """
 
     top: np.ndarray
     spread: np.ndarray
     random: np.ndarray
-    tokens: np.ndarray
-    documents: np.ndarray
+    stretches: tuple[np.ndarray, ...]
+    table: TokenTable
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """int64 [t]: the places of all chosen tokens in the split."""
+        return np.concatenate(self.stretches) if self.stretches else np.zeros(0, np.int64)
+
+    @cached_property
+    def documents(self) -> np.ndarray:
+        """int64 [t]: the document of each of them."""
+        return self.table.documents[self.table.window_of[self.tokens]]
 
 
 def draw(split: SplitEvidence, feature: int, seed: int) -> Mixture:
@@ -55,24 +66,28 @@ def draw(split: SplitEvidence, feature: int, seed: int) -> Mixture:
     rest = np.setdiff1d(order, np.concatenate([top, spread]))
     random = rest[np.argsort(lot[rest], kind="stable")][:RANDOM]
 
-    values = split.activations(feature)
-    stretches = [
-        _stretch(table, window, _peak(table, values, window)) for window in [*top, *spread]
-    ]
-    stretches += [_stretch(table, window, int(lot[window] >> np.uint64(40))) for window in random]
-    tokens = np.concatenate(stretches) if stretches else np.zeros(0, np.int64)
-    return Mixture(top, spread, random, tokens, table.documents[table.window_of[tokens]])
+    stretches = [stretch_at_peak(split, feature, window) for window in [*top, *spread]]
+    stretches += [stretch(table, window, int(lot[window] >> np.uint64(40))) for window in random]
+    return Mixture(top, spread, random, tuple(stretches), table)
 
 
-def _peak(table: TokenTable, values: np.ndarray, window: int) -> int:
-    return int(values[table.starts[window] : table.starts[window + 1]].argmax())
+def stretch_at_peak(
+    split: SplitEvidence, feature: int, window: int, limit: int = LIMIT
+) -> np.ndarray:
+    """int64: the places of at most `limit` tokens of a window, around its highest activation."""
+    start, end = split.tokens.starts[window : window + 2]
+    peak = int(split.activations(feature)[start:end].argmax())
+    return stretch(split.tokens, window, peak, limit)
 
 
-def _stretch(table: TokenTable, window: int, place: int) -> np.ndarray:
-    """The places of at most LIMIT tokens of a window, around the one at `place` (modulo length)."""
+def stretch(table: TokenTable, window: int, place: int, limit: int = LIMIT) -> np.ndarray:
+    """int64: the places of at most `limit` tokens of a window, around the one at `place`.
+
+    place: within the window, modulo its length.
+    """
     start, end = (int(edge) for edge in table.starts[window : window + 2])
-    first = min(max(start + place % (end - start) - LIMIT // 2, start), max(start, end - LIMIT))
-    return np.arange(first, min(first + LIMIT, end))
+    first = min(max(start + place % (end - start) - limit // 2, start), max(start, end - limit))
+    return np.arange(first, min(first + limit, end))
 
 
 def lots(table: TokenTable, seed: int) -> np.ndarray:

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from ...prompts.render import render
 from ...sae.errors import BudgetExhausted
+from ..groups import coverage
 from ..loop import Investigation, Proposal
 from ..minds.levels import measured_rule
 from ..minds.sketch import Form, Group
 from ..notebook import Notebook
 from ..records import Conclusion, Explanation, Hypothesis
-from ..rules.mind import coverage
 from ..task import Task
 from .styles import STYLES, promoted
 

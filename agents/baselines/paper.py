@@ -6,7 +6,8 @@ unchanged); then a REVIEW may send some back. Kept from it: what is shown, the o
 numbers, and that the model judges. Ours: replies are objects and not tagged text, the tests of a
 round run in one pass, everything is journaled as in the loop, and the conclusion also asks for a
 sketch, so that it can be scored like any other. What our code measures of each hypothesis stands in
-its verdict; the model's own word stands beside it in the notes.
+its verdict, and the model's own word beside it; so it is with the conclusion, which rests on the
+hypotheses that the model calls confirmed, or else on all.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from ...sae.errors import BudgetExhausted, ReplyError
+from ..groups import coverage
 from ..loop import Investigation, ProbeDesign, Proposal
 from ..minds import exhibits
-from ..minds.language import LONGEST, keep_back
+from ..minds.language import keep_back
 from ..minds.levels import measured_rule
+from ..minds.probing import LONGEST
 from ..minds.sketch import Form
 from ..records import Conclusion, Explanation, Hypothesis, Outcome, short
-from ..rules.mind import coverage
 from ..task import Task
 from .dialogue import Dialogue
 from .one_shot import SILENT, Account
@@ -194,6 +196,7 @@ class _Procedure:
     def update(self, line: _Line, found: Update) -> None:
         """Take the model's word; a refined hypothesis is a new one, and goes on."""
         line.word = found.status
+        self.loop.notebook.said[line.now.id] = found.status
         if found.status == "refined" and found.statement.strip():
             (line.now,) = self.loop.add(
                 [Proposal(line.now.kind, found.statement, parent=line.now.id)]
@@ -222,18 +225,35 @@ class _Procedure:
             found = await self.ask("conclude", Synthesis, last=True, exemplars=self.exemplars)
         except (BudgetExhausted, ReplyError) as error:
             self.failures.append(f"The conclusion is what stood before it: {error}")
-            kept = [line for line in self.lines if line.word == "confirmed"] or self.lines[:1]
+            kept = self.confirmed or self.lines[:1]
             labels = tuple(short(line.now.text, 40) for line in kept)
             description = " ".join(line.now.text for line in kept)
-            return Explanation(labels=labels, description=description, notes=self.notes())
+            return Explanation(
+                labels=labels, description=description, notes=self.notes(), **self.standing()
+            )
         rule = measured_rule(found.groups, notebook)
         return Explanation(
+            **self.standing(),
             labels=found.labels,
             description=found.description,
             rule=rule,
             coverage=coverage(rule, notebook) if rule else None,
             notes=(*(f"Evidence: {one}" for one in found.evidence), *self.notes()),
         )
+
+    @property
+    def confirmed(self) -> list[_Line]:
+        return [line for line in self.lines if line.word == "confirmed"]
+
+    def standing(self) -> dict[str, Any]:
+        """What the conclusion rests on, and its status in the procedure: the model's own word."""
+        kept = self.confirmed or self.lines
+        words = {line.word or "not tested" for line in kept}
+        return {
+            "hypothesis": kept[0].now.id if len(kept) == 1 else None,
+            "rests_on": tuple(sorted(number for line in kept for number in line.ids)),
+            "said": words.pop() if len(words) == 1 else "unchanged",
+        }
 
     def notes(self) -> tuple[str, ...]:
         """The model's own word on each hypothesis beside what was measured, and what failed."""

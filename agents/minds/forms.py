@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .sketch import Form, Group
 
@@ -42,6 +42,9 @@ class Trial(Form):
     pair: int | None = Field(
         default=None, description="place in this list (from 0) of the text it is an edit of"
     )
+    group: str = Field(
+        default="", description="label of the group that it tests, where there are several"
+    )
 
 
 class Trials(Form):
@@ -62,11 +65,44 @@ class Revisions(Form):
     hypotheses: tuple[Revision, ...] = ()
 
 
+class Word(Form):
+    """The mind's own word on a hypothesis."""
+
+    hypothesis: int
+    status: Literal["confirmed", "open", "refuted"]
+
+
+class JudgedRevisions(Revisions):
+    """Better hypotheses, and how those that there are stand."""
+
+    verdicts: tuple[Word, ...] = Field(description="your own word on each hypothesis shown")
+
+
+class Name(Form):
+    """A short name for one thing that the feature responds to."""
+
+    label: str
+    groups: tuple[int, ...] = Field(
+        default=(), description="numbers of the hypothesis's groups that it names"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, value: object) -> object:
+        return {"label": value} if isinstance(value, str) else value
+
+
 class Summary(Form):
     """The explanation."""
 
     hypothesis: int = Field(description="the number of the hypothesis that it states")
-    labels: tuple[str, ...] = Field(
-        min_length=1, description="one short name for each unrelated thing, most activation first"
+    labels: tuple[Name, ...] = Field(
+        min_length=1, description="one for each unrelated thing, most activation first"
     )
     description: str = Field(min_length=1, description="what it fires on, and what it does not")
+
+
+class JudgedSummary(Summary):
+    """The explanation, and how the hypotheses stand."""
+
+    verdicts: tuple[Word, ...] = Field(description="your own word on each hypothesis shown")

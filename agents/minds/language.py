@@ -14,18 +14,28 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...prompts.render import render
 from ...sae.errors import BudgetExhausted, ReplyError
+from ..groups import coverage, groups_of, tested
 from ..loop import ProbeDesign, Proposal
 from ..notebook import Notebook
-from ..records import Explanation, Hypothesis, Verdict
+from ..records import Explanation, Hypothesis, MeasuredGroup, Verdict
 from ..rules.fitting import cost
-from ..rules.mind import RuleMind, coverage
-from ..rules.render import labels
+from ..rules.mind import LABELS, RuleMind
 from ..rules.sample import Sample
 from . import exhibits, judge
-from .forms import Claim, Proposals, Revisions, Summary, Trials
+from .forms import (
+    Claim,
+    JudgedRevisions,
+    JudgedSummary,
+    Name,
+    Proposals,
+    Revisions,
+    Summary,
+    Trials,
+)
 from .judge import Judgement
 from .levels import measured_rule
 from .mistakes import Mistakes
+from .probing import PROBES, designs, for_untested_groups
 from .samples import sample_of
 from .sketch import Form
 
@@ -36,8 +46,6 @@ F = TypeVar("F", bound=Form)
 
 #: What is kept back for the conclusion, whatever else the budget would allow.
 LAST_CALL_TOKENS = 4_000
-#: Probes asked for in one step, and the longest text taken, in characters.
-PROBES, LONGEST = 20, 1_000
 #: Hypotheses whose mistakes are shown.
 SHOWN = 2
 #: A revision must lower the cost of the hypothesis it replaces at least to this share.
@@ -50,8 +58,8 @@ class LanguageMind:
 
     name: as users type it. client: the model. prompts: a folder of edited templates that go before
     our own. hypotheses: how many are asked for. negatives: whether near misses and silent windows are
-    shown and probed. verdicts: whether it is shown the measured counts, or the outcomes alone, to make
-    up its own mind. failures: steps that gave nothing, which the conclusion tells.
+    shown and probed. verdicts: whether it is shown the measured counts, or the outcomes alone, to give
+    its own word, which then counts in their place. failures: steps that gave nothing, which the conclusion tells.
     """
 
     name: str
@@ -81,12 +89,13 @@ class LanguageMind:
 
     async def design(self, notebook: Notebook) -> Sequence[ProbeDesign]:
         """Texts that tell the live hypotheses apart; where the model gives none, written by code."""
+        live = self._shown(notebook)
         try:
             found = await self._ask(
                 "design",
                 Trials,
                 notebook,
-                live=self._shown(notebook),
+                live=live,
                 wanted=int(min(PROBES, notebook.spending.left("probes"))),
                 negatives=self.negatives,
                 tried=[(probe.text, probe.fires) for probe in notebook.probes[-PROBES:]],
@@ -94,7 +103,10 @@ class LanguageMind:
         except ReplyError as error:
             self.failures.append(f"The design step failed: {error}")
             return await RuleMind().design(notebook)
-        return _designs(found, notebook, self.negatives) or await RuleMind().design(notebook)
+        asked = designs(found, [one.id for one, _ in live], notebook, self.negatives)
+        if not asked:
+            return await RuleMind().design(notebook)
+        return [*asked, *for_untested_groups(live[0][0], asked, notebook, self.negatives)]
 
     async def refine(self, notebook: Notebook) -> list[Proposal]:
         """Revisions that are measurably better than what they replace."""
@@ -103,7 +115,7 @@ class LanguageMind:
             judgements = await self._judgements(standing[:SHOWN], notebook)
             found = await self._ask(
                 "refine",
-                Revisions,
+                JudgedRevisions if self.verdicts == "model" else Revisions,
                 notebook,
                 live=standing,
                 mistakes={
@@ -117,6 +129,7 @@ class LanguageMind:
         except ReplyError as error:
             self.failures.append(f"The refine step failed: {error}")
             return []
+        self._listen(found, notebook)
         wanted = [(claim, claim.replaces) for claim in found.hypotheses]
         proposals = [_proposal(claim, notebook, parent) for claim, parent in wanted]
         return _better(proposals, notebook)
@@ -130,21 +143,29 @@ class LanguageMind:
                 description="No hypothesis was found.",
                 notes=tuple(self.failures),
             )
-        leader = candidates[0][0]
+        leader, standing = candidates[0]
+        names: Sequence[Name] = ()
+        description = leader.text
         try:
-            found = await self._ask("conclude", Summary, notebook, last=True, live=candidates)
-            by_id = {one.id: one for one, _ in candidates}
-            leader = by_id.get(found.hypothesis, leader)
+            form = JudgedSummary if self.verdicts == "model" else Summary
+            found = await self._ask("conclude", form, notebook, last=True, live=candidates)
+            self._listen(found, notebook)
+            by_id = {one.id: (one, how) for one, how in candidates}
+            leader, standing = by_id.get(found.hypothesis, candidates[0])
             names, description = found.labels, found.description
         except (BudgetExhausted, ReplyError) as error:
             self.failures.append(f"The conclusion is the leading hypothesis as it stood: {error}")
-            names = labels(leader.rule) if leader.rule else (leader.kind,)
-            description = leader.text
+        groups = named(names, standing.groups)
+        if leader.rule:
+            groups = groups_of(leader.rule, notebook, groups)
+        told = {name.label for name in names} or {group.label for group in groups[:LABELS]}
+        labels = tuple(group.label for group in groups if group.label in told)
         return Explanation(
-            labels=tuple(names),
+            labels=labels or (leader.kind,),
             description=description,
             rule=leader.rule,
-            coverage=coverage(leader.rule, notebook) if leader.rule else None,
+            coverage=standing.coverage,
+            groups=groups,
             notes=(*_counts(leader, notebook), *self.failures),
             hypothesis=leader.id,
         )
@@ -196,9 +217,20 @@ class LanguageMind:
             for one, standing in found
             if not standing.verdict.dropped
             and (replaced or not standing.verdict.replaced)
-            and (refuted or standing.verdict.status != "refuted")
+            and (refuted or not self._is_refuted(standing))
         ]
-        return sorted(kept, key=lambda pair: pair[1].rank)
+        return sorted(kept, key=lambda pair: (self._is_refuted(pair[1]), *pair[1].rank))
+
+    def _is_refuted(self, standing: Standing) -> bool:
+        """By the measured verdict, or by the model's own word where that is to count instead."""
+        verdict = standing.verdict
+        return (verdict.said if self.verdicts == "model" else verdict.status) == "refuted"
+
+    def _listen(self, answer: Form, notebook: Notebook) -> None:
+        """Keep the model's own word on hypotheses, where it gave one."""
+        for word in getattr(answer, "verdicts", ()):
+            if 0 <= word.hypothesis < len(notebook.hypotheses):
+                notebook.said[word.hypothesis] = word.status
 
 
 @dataclass(frozen=True)
@@ -206,13 +238,14 @@ class Standing:
     """How a hypothesis stands: what the probes said of it, and how its rule does on the corpus.
 
     cost: of its rule on corpus and probes (infinite without one). coverage: share of all activation
-    that the rule foresees. outcomes: of each of its probes whether it should fire, whether it did,
-    and the text.
+    that the rule foresees. groups: of the rule, each with tests of its own. outcomes: of each of its
+    probes whether it should fire, whether it did, and the text.
     """
 
     verdict: Verdict
     cost: float
     coverage: float | None
+    groups: tuple[MeasuredGroup, ...]
     outcomes: tuple[tuple[bool, bool, str], ...]
 
     @classmethod
@@ -229,13 +262,14 @@ class Standing:
             notebook.verdict(hypothesis),
             cost(sample, rule) if rule else float("inf"),
             coverage(rule, notebook) if rule else None,
+            tested(groups_of(rule, notebook), rule, [hypothesis.id], notebook) if rule else (),
             outcomes,
         )
 
     @property
-    def rank(self) -> tuple[bool, float, float]:
-        """Sorts the best supported first: not refuted, cheapest, most probable."""
-        return self.verdict.status == "refuted", self.cost, -self.verdict.posterior
+    def rank(self) -> tuple[float, float]:
+        """Sorts the best supported first: cheapest, most probable."""
+        return self.cost, -self.verdict.posterior
 
 
 def _proposal(claim: Claim, notebook: Notebook, parent: int | None = None) -> Proposal:
@@ -263,30 +297,19 @@ def _better(proposals: Sequence[Proposal], notebook: Notebook) -> list[Proposal]
     return list(taken.values())
 
 
-def _designs(found: Trials, notebook: Notebook, negatives: bool) -> list[ProbeDesign]:
-    """Probes of live hypotheses on new texts, with pairs numbered anew."""
-    live = {one.id for one in notebook.live()}
-    seen = {probe.text for probe in notebook.probes}
-    place_of: dict[int, int] = {}
-    designs: list[ProbeDesign] = []
-    for number, trial in enumerate(found.probes):
-        text = trial.text[:LONGEST]
-        wanted = trial.hypothesis in live and text.strip() and text not in seen
-        if not wanted or not (negatives or trial.fires) or len(designs) == PROBES:
-            continue
-        seen.add(text)
-        place_of[number] = len(designs)
-        designs.append(
-            ProbeDesign(
-                hypothesis=trial.hypothesis,
-                purpose=trial.role,
-                text=text,
-                fires=trial.fires,
-                token=trial.token or None,
-                pair=None if trial.pair is None else place_of.get(trial.pair),
-            )
-        )
-    return designs
+def named(names: Sequence[Name], groups: Sequence[MeasuredGroup]) -> tuple[MeasuredGroup, ...]:
+    """A mind's labels as groups, each with the clauses of those of a hypothesis that it names.
+
+    A label that names none by number stands for the group of the same label; the only one, for all.
+    """
+    found = []
+    for name in names:
+        own = [groups[number] for number in name.groups if 0 <= number < len(groups)]
+        own = own or [one for one in groups if one.label.casefold() == name.label.casefold()]
+        own = own or (groups if len(names) == 1 else ())
+        clauses = sorted({clause for group in own for clause in group.clauses})
+        found.append(MeasuredGroup(label=name.label, clauses=tuple(clauses)))
+    return tuple(found)
 
 
 def _surprises(notebook: Notebook, most: int = 12) -> list[tuple[int, bool, str]]:

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 
 from ...sae.evidence import FIRES_AT
+from ..groups import coverage, groups_of
 from ..loop import ProbeDesign, Proposal
 from ..notebook import POSITION_TESTS, Notebook
 from ..records import Explanation, Hypothesis
@@ -19,8 +20,8 @@ from .fitting import cost
 from .language import Clause, Rule
 from .match import predict
 from .mine import Language, Miner
-from .render import describe, labels
-from .sample import Sample, matcher_of
+from .render import describe, label
+from .sample import Sample
 from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
 
 #: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
@@ -35,6 +36,8 @@ MOST = {"should fire": 8, "near miss": 8, "variant": 4}
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
 CLAUSE_HOLDS = 0.34
+#: The most labels of an explanation: of the groups with the most activation.
+LABELS = 3
 #: A position effect is reported from this ratio of bare to embedded activation on.
 POSITION_EFFECT = 0.5
 
@@ -84,6 +87,7 @@ class RuleMind:
                         fires=fires,
                         token=draft.trigger if fires else None,
                         pair=place_of.get(original) if original else None,
+                        group=label(rule.clauses[draft.clause]),
                     )
                 )
         return designs
@@ -120,11 +124,13 @@ class RuleMind:
                 coverage=0.0,
             )
         rule = leader.rule
+        groups = groups_of(rule, notebook)
         return Explanation(
-            labels=labels(rule),
+            labels=tuple(group.label for group in groups[:LABELS]),
             description=describe(rule),
             rule=rule,
             coverage=coverage(rule, notebook),
+            groups=groups,
             notes=tuple(_notes(notebook)),
             hypothesis=leader.id,
         )
@@ -239,15 +245,6 @@ def _predicted(drafts: Sequence[Draft], rule: Rule, notebook: Notebook) -> list[
 
 def _conditions(rule: Rule) -> frozenset[object]:
     return frozenset(clause.conditions for clause in rule.clauses)
-
-
-def coverage(rule: Rule, notebook: Notebook) -> float:
-    """Share of the activation mass on tokens that the rule predicts to fire."""
-    values = notebook.split.activations(notebook.feature)
-    mass = float(values.sum())
-    predicted = matcher_of(notebook.split).predict(rule) / np.float32(rule.unit or 1.0)
-    covered = predicted >= FIRES_AT
-    return float(values[covered].sum()) / mass if mass > 0 else 0.0
 
 
 def _notes(notebook: Notebook) -> list[str]:

@@ -43,13 +43,18 @@ def indices(text: str, source: ModelSource) -> list[int]:
 
 
 def budget(explainer: str, mind: str, **caps: float | None) -> Budget:
-    """Caps for each feature: those given, the others as they suit explainer and mind."""
-    from ...agents.explainers import usual_budget
+    """Caps for each feature: those given, the others as they suit explainer and mind.
+
+    Raises UnknownName and MindError where these two cannot go together.
+    """
+    from ...agents.explainers import check, usual_budget
     from ...agents.minds.choice import Mind
 
+    thinker = Mind(mind)
+    check(explainer, thinker)
     given = {name: cap for name, cap in caps.items() if cap is not None}
     with _typed_wrongly():
-        return replace(usual_budget(explainer, Mind(mind).is_language_model), **given)
+        return replace(usual_budget(explainer, thinker.is_language_model), **given)
 
 
 def run_budget(**caps: float | None) -> Budget:

@@ -20,7 +20,7 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
-    from ..summary import cost_line, verdict_line
+    from ..summary import cost_line, verdict_line, word_line
     from ..tables import results_page
     from ..terminal import console
 
@@ -30,6 +30,8 @@ def print_results(found: list[Result], as_json: bool) -> None:
         return
     out.print(results_page(found, out.width))
     out.print(verdict_line(found))
+    if said := word_line(found):
+        out.print(said)
     if paid := cost_line(found):
         out.print(paid)
 

@@ -185,6 +185,30 @@ def results(
 
 
 @app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Two runs or more.")],
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--score", help="A score by name; may be repeated.  [default: all in tables]"),
+    ] = None,
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Compare runs, paired by feature: differences with intervals, and whether any are shown."""
+    from ..comparison import compare_runs
+
+    with opening.open_journal(journal) as file:
+        found = compare_runs([file.run(name) for name in dict.fromkeys(names)], scores)
+    if as_json:
+        output.print_json(row.as_json() for row in found.rows)
+    else:
+        from ..tables import comparison_page
+        from ..terminal import console
+
+        console().print(comparison_page(found))
+
+
+@app.command()
 def show(
     name: options.RunName,
     feature: Annotated[

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import generated, predictive  # noqa: F401 (they register their scorers)
+from . import fade, generated, predictive, simulation, uniform  # noqa: F401 (they register scorers)
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
-from .controls import CONTROL_NAMES, controls
+from .controls import CONTROL_NAMES, controls, target_of
 from .score import Score, mean_with_interval
 from .simulator import Context, RuleSimulator, Simulator, simulator_of
 
@@ -46,6 +46,7 @@ __all__ = [
     "scorer",
     "simulator_of",
     "simulators",
+    "target_of",
 ]
 
 #: Every score that the scorers here may give.
@@ -89,14 +90,21 @@ async def score_simulator(
 
 
 def simulators(
-    target: Target, explanation: Explanation, other: Explanation | None = None
+    target: Target,
+    explanation: Explanation,
+    other: Explanation | None = None,
+    *,
+    one_shot: Explanation | None = None,
+    controlled: bool = True,
 ) -> dict[str, Simulator]:
     """Everything to score for one feature: "explanation" first, then its controls by name.
 
-    other: another feature's explanation; without it there is no random control.
+    Each is to be scored on `target_of(name, target)`. other: another feature's explanation; without
+    it there is no random control. one_shot: what the same mind said at once. controlled: whether
+    there are any controls.
     """
-    own = simulator_of(explanation, target.source.tokenize)
-    return {"explanation": own, **controls(target, other)}
+    own = {"explanation": simulator_of(explanation, target.source.tokenize)}
+    return own | controls(target, explanation, other, one_shot) if controlled else {**own}
 
 
 async def score_explanation(
@@ -116,7 +124,10 @@ async def score_explanation(
     target = Target(source, feature, seed)
     subjects = simulators(target, explanation, other)
     found = await asyncio.gather(
-        *(score_simulator(target, simulator, scorers) for simulator in subjects.values())
+        *(
+            score_simulator(target_of(name, target), simulator, scorers)
+            for name, simulator in subjects.items()
+        )
     )
     own, *rest = found
     names = list(subjects)[1:]

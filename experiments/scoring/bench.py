@@ -63,6 +63,19 @@ class Target:
         """The contexts that predictions are compared on (see `sae.mixture`)."""
         return draw(self.held_out, self.feature, self.seed)
 
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """float64 [n]: the activation of each token of the score split, its positive part."""
+        return np.maximum(self.held_out.activations(self.feature), 0).astype(np.float64)
+
+    @cached_property
+    def silent(self) -> str:
+        """Why there is nothing to predict: on which split the feature never fires; "" if it does."""
+        for split, fires in (("explain", self.stats.typical_max), ("score", self.measured.any())):
+            if not fires:
+                return f"the feature never fires on the {split} split"
+        return ""
+
     def fires(self, values: np.ndarray | float) -> np.ndarray:
         """Where activations or predictions, in the SAE's units, reach the firing threshold."""
         return reaches(values, self.stats.fires_at)

@@ -2,44 +2,152 @@
 
 - `random_explanation`: another feature's explanation. What it scores comes from what features have
   in common (frequent tokens, sentence shape), not from knowing this one.
+- `shuffled_activations`: the explanation itself, against the feature with its activations shuffled
+  (see `Shuffled`): what any prediction of that size scores on activations of that distribution.
+- `single_token`: "fires on its most common firing token", as a rule of one condition.
 - `token_lookup`: the table "token → its mean activation on the `explain` split". It is no
   explanation, having thousands of entries, but the reference for everything lexical.
+- `one_shot`: what the same mind says at once, with the same budget. `sagescope.experiments.one_shot`
+  makes it.
+- `random_weights`: a feature of the same SAE on the model with random weights, explained by the
+  same explainer. `sagescope.experiments.random_weights` makes it, once for a run.
 
-Both go through the same scorers as the explanation itself.
+All but the last go through the same scorers as the explanation itself, on the same feature; that one
+too, on its own feature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ...agents.records import Explanation
 from ...agents.rules.language import MAX_VALUES, Clause, Rule, current
 from ...agents.rules.match import Matcher
-from ...sae.evidence import FIRES_AT
+from ...agents.rules.sample import matcher_of
+from ...sae.errors import CannotAnswer
+from ...sae.evidence import FIRES_AT, SplitEvidence
 from ...sae.lookup import TokenLookup
+from ...sae.source import FeatureSource
+from ...sae.tokens import TokenActivations
 from .bench import Target
-from .simulator import Context, RuleSimulator, Simulator
+from .simulator import Context, RuleSimulator, Simulator, simulator_of
 
 #: The controls by the name users see, in the order of every table.
-CONTROL_NAMES = ("random_explanation", "token_lookup")
+CONTROL_NAMES = (
+    "random_explanation",
+    "shuffled_activations",
+    "single_token",
+    "token_lookup",
+    "one_shot",
+    "random_weights",
+)
 
 
-def controls(target: Target, other: Explanation | None) -> dict[str, Simulator]:
-    """The controls of one feature. other: another feature's explanation; without it, no random one."""
-    found: dict[str, Simulator] = {}
-    if other is not None:
-        found["random_explanation"] = random_explanation(target, other)
-    if target.stats.typical_max:
-        found["token_lookup"] = token_lookup(target)
-    return found
+def controls(
+    target: Target,
+    explanation: Explanation,
+    other: Explanation | None = None,
+    one_shot: Explanation | None = None,
+) -> dict[str, Simulator]:
+    """The simulators of a feature's controls, in the order of CONTROL_NAMES, those that there are.
+
+    other: another feature's explanation. one_shot: what the same mind said at once. Score each on
+    `target_of(name, target)`.
+    """
+    fires = bool(target.stats.typical_max)
+    found: dict[str, Simulator | None] = {
+        "random_explanation": random_explanation(target, other) if other else None,
+        "shuffled_activations": simulator_of(explanation, target.source.tokenize),
+        "single_token": single_token(target) if fires else None,
+        "token_lookup": token_lookup(target) if fires else None,
+        "one_shot": simulator_of(one_shot, target.source.tokenize) if one_shot else None,
+    }
+    return {name: simulator for name, simulator in found.items() if simulator}
+
+
+def target_of(name: str, target: Target) -> Target:
+    """What a control, or "explanation", is scored on: the target, or its shuffled form."""
+    return Shuffled.of(target) if name == "shuffled_activations" else target
+
+
+@dataclass(frozen=True)
+class Shuffled(Target):
+    """A target whose activations on the `score` split are shuffled; thresholds stay as they are.
+
+    The windows' activations are put in an order drawn by seed and feature, laid end to end and
+    turned by a random number of tokens; then each token gets the one that lies at its place. So the
+    distribution of activations and their bursts are kept, and as the turn is uniform, every token
+    is as likely as any other to get any activation: whatever an explanation predicts is
+    uncorrelated with it, in expectation exactly. Nothing is known of fresh texts: to run one raises
+    CannotAnswer.
+    """
+
+    @classmethod
+    def of(cls, target: Target) -> Shuffled:
+        """The shuffled form of a target."""
+        return cls(_Corpus(target.source), target.feature, target.seed)
+
+    @cached_property
+    def held_out(self) -> SplitEvidence:
+        """See Target."""
+        split = self._measured
+        return SplitEvidence(split.name, split.tokens, self._turned)
+
+    @cached_property
+    def text(self) -> Matcher:
+        """See Target. The text is the same, so what is known of it is shared."""
+        return matcher_of(self._measured)
+
+    @cached_property
+    def _measured(self) -> SplitEvidence:
+        return self.source.evidence.reader("scorer").split("score")
+
+    def _turned(self, feature: int) -> np.ndarray:
+        draw = np.random.default_rng([self.seed, feature])
+        starts = self._measured.tokens.starts
+        values = self._measured.activations(feature)
+        order = draw.permutation(len(starts) - 1)
+        pieces = [values[starts[window] : starts[window + 1]] for window in order]
+        laid = np.concatenate(pieces) if pieces else values
+        return np.roll(laid, draw.integers(len(laid))) if len(laid) else laid
+
+
+class _Corpus:
+    """A feature source of which only the corpus is left."""
+
+    def __init__(self, source: FeatureSource):
+        self.subject, self.sae, self.n_features = source.subject, source.sae, source.n_features
+        self.key, self.evidence = source.key, source.evidence
+        self.cover, self.tokenize = source.cover, source.tokenize
+
+    async def activations(self, feature: int, texts: Sequence[str]) -> list[TokenActivations]:
+        """See FeatureSource. Raises CannotAnswer."""
+        raise CannotAnswer("shuffled activations say nothing of fresh texts")
 
 
 def random_explanation(target: Target, other: Explanation) -> Simulator:
     """Another feature's explanation, in this feature's unit, so that only its shape counts."""
     rule = other.rule and other.rule.model_copy(update={"unit": target.stats.typical_max})
+    return RuleSimulator(rule, target.source.tokenize)
+
+
+def single_token(target: Target) -> Simulator:
+    """A rule that fires on the token string that most of the firing tokens of `explain` have.
+
+    Its level is their mean activation. Of strings that are equally common, the first in order.
+    """
+    tokens = target.explain.tokens
+    values = target.explain.activations(target.feature)
+    fires = np.flatnonzero(target.fires(values))
+    often = np.bincount(tokens.ids[fires], minlength=len(tokens.vocab))
+    best = min(np.flatnonzero(often == often.max()).tolist(), key=lambda one: tokens.vocab[one])
+    level = float(values[fires][tokens.ids[fires] == best].mean()) / target.stats.typical_max
+    clause = Clause(conditions=(current("token", tokens.vocab[best]),), level=level)
+    rule = Rule(clauses=(clause,), unit=target.stats.typical_max)
     return RuleSimulator(rule, target.source.tokenize)
 
 

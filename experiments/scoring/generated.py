@@ -1,13 +1,25 @@
-"""Generative accuracy and boundary rejection: fresh texts made from the explanation alone.
+"""Scores from fresh texts that are made from the explanation alone: do they do as it says?
 
-generative = share of texts that should fire whose maximum is at least half the feature's typical
-maximum (SAGE's generative accuracy; the typical maximum is the mean of the ten strongest contexts
-of the `explain` split). boundary = share of near misses that stay silent: maximum below `fires_at`
-(boundary rejection, DAFI 2026). input = harmonic mean of the two, DAFI's input score.
+m: a text's highest activation. The typical maximum M is the mean of the ten strongest contexts of
+the `explain` split, fires_at a fifth of it, and maximum the highest activation there.
 
-The independent unit is the text. An explanation from which no text can be made scores 0 on both:
-it says nothing that could be tried. A text that cannot be run is a failed item: reported with its
-share, and counted on neither side.
+| score | formula | source |
+|---|---|---|
+| generative | share of texts that should fire with m ≥ M / 2 | SAGE's generative accuracy |
+| generative_half_max | the same with m ≥ maximum / 2 | SAGE, its other threshold |
+| activation_coverage | the same with m ≥ fires_at | DAFI 2026 |
+| boundary | share of near misses with m < fires_at | DAFI's boundary rejection |
+| input | harmonic mean of generative and boundary | DAFI's input score, made stricter |
+| input_any | harmonic mean of activation_coverage and boundary | DAFI's input score |
+| clarity | 2 AUC − 1 of m, made texts against windows of the `score` split | FADE (Puri et al. 2025) |
+
+Clarity takes windows at random. They are longer than the texts, and a longer text has more chances
+to fire, so that clarity is on the low side. FADE takes the absolute value; here −1 stays −1: texts
+that silence the feature.
+
+The independent unit is the text. An explanation from which no text can be made scores 0 on all of
+these: it says nothing that could be tried. A text that cannot be run is a failed item: reported
+with its share, and counted nowhere else.
 """
 
 from __future__ import annotations
@@ -18,16 +30,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...sae.errors import TextError
+from ...sae.mixture import lots
 from ...sae.tokens import TokenActivations
 from .bench import Item, Marks, Target, reaches, scorer
+from .metrics import auc, gini
 from .score import Score, harmonic, interval, share
 from .simulator import Simulator
 
-NAMES = ("generative", "boundary", "input")
+NAMES = (
+    "generative",
+    "generative_half_max",
+    "activation_coverage",
+    "boundary",
+    "input",
+    "input_any",
+    "clarity",
+)
 #: Texts of each kind.
 TEXTS = 24
-#: Share of the typical maximum that a text made to fire must reach.
+#: Share of the typical maximum, or of the maximum, that a text made to fire must reach.
 FIRES_WELL = 0.5
+#: Windows that clarity compares with.
+WINDOWS = 500
 
 
 @scorer("generated", NAMES)
@@ -42,16 +66,19 @@ async def generated(target: Target, simulator: Simulator) -> Marks:
     should_fire, should_not = await asyncio.gather(
         _run(target, "generative", firing), _run(target, "boundary", near)
     )
-    generative, boundary = _score(should_fire, target.seed), _score(should_not, target.seed)
-    items = (*should_fire, *should_not)
+    boundary = _share([item.passed for item in should_not], target.seed)
+    fired = {
+        name: _share([_reached(item, threshold) for item in should_fire], target.seed)
+        for name, threshold in _thresholds(target).items()
+    }
+    inputs = {
+        name: _input(fired[of], boundary, threshold, should_fire, should_not, target.seed)
+        for name, of, threshold in _inputs(target)
+    }
     return Marks(
+        {**fired, "boundary": boundary, **inputs, "clarity": _clarity(target, should_fire)},
         {
-            "generative": generative,
-            "boundary": boundary,
-            "input": _input(generative, boundary, should_fire, should_not, target.seed),
-        },
-        {
-            "items": items,
+            "items": (*should_fire, *should_not),
             "failed": {
                 name: sum(item.passed is None for item in kind) / len(kind)
                 for name, kind in (("generative", should_fire), ("boundary", should_not))
@@ -59,6 +86,27 @@ async def generated(target: Target, simulator: Simulator) -> Marks:
             },
         },
     )
+
+
+def _thresholds(target: Target) -> dict[str, float]:
+    """Score → what the highest activation of a text that should fire must reach for it."""
+    stats = target.stats
+    return {
+        "generative": FIRES_WELL * stats.typical_max,
+        "generative_half_max": FIRES_WELL * stats.maximum,
+        "activation_coverage": stats.fires_at,
+    }
+
+
+def _inputs(target: Target) -> list[tuple[str, str, float]]:
+    """The two input scores: name, the side of it that should fire, and that side's threshold."""
+    pairs = (("input", "generative"), ("input_any", "activation_coverage"))
+    return [(name, of, _thresholds(target)[of]) for name, of in pairs]
+
+
+def _reached(item: Item, threshold: float) -> bool | None:
+    """Whether a text reached a threshold; None where it could not be run."""
+    return None if item.maximum is None else bool(reaches(item.maximum, threshold))
 
 
 async def _run(target: Target, name: str, texts: Sequence[str]) -> tuple[Item, ...]:
@@ -96,53 +144,71 @@ async def _activations(
     return [results[0] for results in alone]
 
 
-def _score(items: Sequence[Item], seed: int) -> Score:
-    passed = [item.passed for item in items if item.passed is not None]
-    failed = len(items) - len(passed)
-    if not items:
+def _share(passed: Sequence[bool | None], seed: int) -> Score:
+    """The share of texts that passed; None is one that could not be run."""
+    if not passed:
         return Score(value=0.0, reason="no such text can be made from the explanation")
-    return share(passed, seed, undefined=f"none of {failed} texts could be run", failed=failed)
+    known = [one for one in passed if one is not None]
+    failed = len(passed) - len(known)
+    return share(known, seed, undefined=f"none of {failed} texts could be run", failed=failed)
+
+
+def _clarity(target: Target, made: Sequence[Item]) -> Score:
+    """2 AUC − 1 of the highest activations of made texts against those of random windows."""
+    if not made:
+        return Score(value=0.0, reason="no such text can be made from the explanation")
+    run = [item.maximum for item in made if item.maximum is not None]
+    failed = len(made) - len(run)
+    if not run:
+        return Score.undefined(f"none of {failed} texts could be run", failed)
+    peaks = target.held_out.peaks(target.feature)
+    chosen = np.argsort(lots(target.held_out.tokens, target.seed), kind="stable")[:WINDOWS]
+    values = np.concatenate([run, np.maximum(peaks[chosen], 0)]).astype(np.float64)
+    is_made = np.arange(len(values)) < len(run)
+    area = auc(values, is_made, np.arange(len(values)), target.seed)
+    return gini(area).model_copy(update={"failed": failed})
 
 
 def _input(
-    generative: Score,
+    fired: Score,
     boundary: Score,
+    threshold: float,
     should_fire: Sequence[Item],
     should_not: Sequence[Item],
     seed: int,
 ) -> Score:
     """The harmonic mean, its interval by resampling the texts of both sides together."""
-    failed = generative.failed + boundary.failed
-    if generative.value is None or boundary.value is None:
-        reason = generative.reason if generative.value is None else boundary.reason
+    failed = fired.failed + boundary.failed
+    if fired.value is None or boundary.value is None:
+        reason = fired.reason if fired.value is None else boundary.reason
         return Score.undefined(str(reason), failed)
-    low, high = _input_interval(generative, boundary, should_fire, should_not, seed)
+    rows = [
+        [float(passed), 1.0, 0.0, 0.0]
+        for item in should_fire
+        if (passed := _reached(item, threshold)) is not None
+    ]
+    rows += [[0.0, 0.0, item.passed, 1.0] for item in should_not if item.passed is not None]
+    low, high = _input_interval(fired, boundary, np.array(rows, np.float64), seed)
     return Score(
-        value=harmonic(generative.value, boundary.value),
+        value=harmonic(fired.value, boundary.value),
         low=low,
         high=high,
-        n=generative.n + boundary.n,
+        n=fired.n + boundary.n,
         failed=failed,
-        reason=generative.reason or boundary.reason,
+        reason=fired.reason or boundary.reason,
     )
 
 
 def _input_interval(
-    generative: Score,
-    boundary: Score,
-    should_fire: Sequence[Item],
-    should_not: Sequence[Item],
-    seed: int,
+    fired: Score, boundary: Score, rows: np.ndarray, seed: int
 ) -> tuple[float, float] | tuple[None, None]:
-    if generative.low is None or boundary.low is None:
+    if fired.low is None or boundary.low is None:
         return None, None
-    if {generative.value, boundary.value} & {0.0, 1.0}:
+    if {fired.value, boundary.value} & {0.0, 1.0}:
         # A side that is all alike does not vary in a bootstrap: from its Wilson bounds instead.
-        highs = harmonic(generative.high or 0.0, boundary.high or 0.0)
-        return harmonic(generative.low, boundary.low), highs
-    rows = [[item.passed, 1.0, 0.0, 0.0] for item in should_fire if item.passed is not None]
-    rows += [[0.0, 0.0, item.passed, 1.0] for item in should_not if item.passed is not None]
-    return interval(np.array(rows, np.float64), _harmonic_of_shares, seed) or (None, None)
+        highs = harmonic(fired.high or 0.0, boundary.high or 0.0)
+        return harmonic(fired.low, boundary.low), highs
+    return interval(rows, _harmonic_of_shares, seed) or (None, None)
 
 
 def _harmonic_of_shares(totals: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ import numpy as np
 
 from ...sae.evidence import QUANTILES
 from .bench import Band, Level, Marks, MixtureCounts, Target, reaches, scorer
+from .metrics import auprc, pearson, sums_of
 from .score import Score, of_units, ratio
 from .simulator import Simulator
 
@@ -40,11 +41,9 @@ LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
 @scorer("predictive", NAMES)
 async def predictive(target: Target, simulator: Simulator) -> Marks:
     """The five scores of this module's table, with the details behind them."""
-    measured = np.maximum(target.held_out.activations(target.feature), 0).astype(np.float64)
-    for silent, split in ((not target.stats.typical_max, "explain"), (not measured.any(), "score")):
-        if silent:
-            reason = f"the feature never fires on the {split} split"
-            return Marks({name: Score.undefined(reason) for name in NAMES})
+    if reason := target.silent:
+        return Marks({name: Score.undefined(reason) for name in NAMES})
+    measured = target.measured
     predicted = np.asarray(await simulator.predict(target.text), np.float64)
     _check(predicted, measured)
     recall, bands = _recall(target, predicted, measured)
@@ -82,68 +81,6 @@ def _on_mixture(target: Target, predicted: np.ndarray, measured: np.ndarray) -> 
     }
 
 
-def pearson(predicted: np.ndarray, measured: np.ndarray, unit: np.ndarray, seed: int) -> Score:
-    """Pearson's correlation over tokens, cov(p, a) / √(var(p) var(a)).
-
-    unit: int [n], the document of each token. A constant prediction has no skill: 0, and the reason
-    says so. A constant measurement cannot be predicted: undefined.
-    """
-    if np.ptp(measured) == 0:
-        return Score.undefined("the feature has the same activation on every token of the mixture")
-    reason = None
-    if np.ptp(predicted) == 0:
-        reason = "the explanation predicts the same for every token, which has no predictive skill"
-    p, a = _standard(predicted), _standard(measured)
-    columns = np.stack([np.ones_like(p), p, a, p * p, a * a, p * a], axis=1)
-    units = _sums(columns, unit)
-    undefined = "the feature hardly varies over the mixture"
-    return of_units(units, _correlation, seed, undefined=undefined, reason=reason)
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    deviation = values.std()
-    return (values - values.mean()) / deviation if np.ptp(values) else np.zeros_like(values)
-
-
-def _correlation(totals: np.ndarray) -> np.ndarray:
-    """Pearson from sums of 1, p, a, p², a², pa: [..., 6] → [...]. 0 for a constant p."""
-    n, p, a, pp, aa, pa = np.moveaxis(totals, -1, 0)
-    var_p, var_a = pp / n - (p / n) ** 2, aa / n - (a / n) ** 2
-    # The columns have unit variance, so that what is left below this is rounding.
-    known, varies = var_a > 1e-9, var_p > 1e-9
-    scale = np.sqrt(np.where(known, var_a, 1.0) * np.where(varies, var_p, 1.0))
-    r = np.clip((pa / n - p * a / n**2) / scale, -1, 1)
-    return np.where(known, np.where(varies, r, 0.0), np.nan)
-
-
-def auprc(predicted: np.ndarray, fires: np.ndarray, unit: np.ndarray, seed: int) -> Score:
-    """Average precision Σ (R_i − R_{i−1}) P_i over the distinct predicted levels, highest first.
-
-    fires: bool [n]. unit: int [n], the document of each token. Undefined when no token fires. A
-    constant prediction gets the share of tokens that fire; the reason says so.
-    """
-    levels, place = np.unique(-predicted, return_inverse=True)
-    reason = None
-    if len(levels) == 1:
-        reason = "the explanation predicts the same for every token: this is the base rate"
-    names, row = np.unique(unit, return_inverse=True)
-    size = len(names), len(levels)
-    cell = row * len(levels) + place
-    counts = [np.bincount(cell, weights, np.prod(size)) for weights in (fires, np.ones(len(fires)))]
-    units = np.concatenate([count.reshape(size) for count in counts], axis=1)
-    undefined = "no token of the mixture fires"
-    return of_units(units, _average_precision, seed, undefined=undefined, reason=reason)
-
-
-def _average_precision(totals: np.ndarray) -> np.ndarray:
-    """From (firing, all) tokens by level, highest first: [..., 2 × levels] → [...]."""
-    firing, all_ = np.split(totals, 2, axis=-1)
-    positives = firing.sum(axis=-1)
-    precision = firing.cumsum(axis=-1) / np.maximum(all_.cumsum(axis=-1), 1.0)
-    area = (firing * precision).sum(axis=-1)
-    return np.where(positives > 0, area / np.maximum(positives, 1.0), np.nan)
-
-
 def _mixture_counts(target: Target, measured: np.ndarray) -> MixtureCounts:
     mixture = target.mixture
     return MixtureCounts(
@@ -163,7 +100,7 @@ def _coverage(target: Target, predicted: np.ndarray, measured: np.ndarray) -> Sc
     acts = np.flatnonzero(measured)
     mass = measured[acts]
     columns = np.stack([mass * _found(target, predicted[acts], mass), mass], axis=1)
-    units = _sums(columns, _documents(target, acts))
+    units = sums_of(columns, _documents(target, acts))
     return of_units(units, ratio, target.seed, undefined="nothing to cover")
 
 
@@ -176,7 +113,7 @@ def _recall(
     band = np.searchsorted(edges, measured[acts], side="right")
     member = np.eye(len(edges) + 1)[band]
     found = member * _found(target, predicted[acts], measured[acts])[:, None]
-    units = _sums(np.concatenate([found, member], axis=1), _documents(target, acts))
+    units = sums_of(np.concatenate([found, member], axis=1), _documents(target, acts))
     score = of_units(units, _mean_of_bands, target.seed, undefined="nothing to find")
     hits, counts = np.split(units.sum(axis=0), 2)
     shares, lows = (0.0, *QUANTILES, 1.0), (0.0, *edges.tolist(), None)
@@ -203,7 +140,7 @@ def _mean_of_bands(totals: np.ndarray) -> np.ndarray:
 def _precision(target: Target, predicted: np.ndarray, measured: np.ndarray) -> Score:
     said = np.flatnonzero(target.fires(predicted))
     columns = np.stack([target.fires(measured[said]), np.ones(len(said))], axis=1)
-    units = _sums(columns, _documents(target, said))
+    units = sums_of(columns, _documents(target, said))
     undefined = "the explanation predicts no token to fire"
     return of_units(units, ratio, target.seed, undefined=undefined)
 
@@ -236,10 +173,3 @@ def _found(target: Target, predicted: np.ndarray, measured: np.ndarray) -> np.nd
 def _documents(target: Target, tokens: np.ndarray) -> np.ndarray:
     table = target.held_out.tokens
     return table.documents[table.window_of[tokens]]
-
-
-def _sums(columns: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Rows of the same unit added up: float [n, k], int [n] → float64 [units, k]."""
-    names, place = np.unique(unit, return_inverse=True)
-    sums = [np.bincount(place, weights=column, minlength=len(names)) for column in columns.T]
-    return np.stack(sums, axis=1).astype(np.float64)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ...sae.visible import visible
 from ..scoring import Score
-from ..summary import COLUMNS
+from ..summary import COLUMNS, counts_of, group_line
 from ..terminal import STATUS_STYLES, text
 from ..transcript import Trial
 from .verbs import VERBS
@@ -123,11 +123,10 @@ def _(view: Hypotheses) -> RenderableType:
 
 def _standing(one: Judged) -> RenderableType:
     hypothesis, verdict = one.hypothesis, one.verdict
-    (fired, should), (silent, should_not) = verdict.fires_as_predicted, verdict.silent_as_predicted
     head = Text.assemble(
         (f"H{hypothesis.id} ", "bold"),
         (verdict.status, STATUS_STYLES[verdict.status]),
-        f"  fired {fired}/{should}, silent {silent}/{should_not} as predicted",
+        f"  {counts_of(verdict)}",
         (f"  {visible(hypothesis.kind)}", "dim"),
     )
     if hypothesis.parent is not None:
@@ -203,6 +202,7 @@ def _(view: Accepted) -> RenderableType:
     return Group(
         text("; ".join(view.explanation.labels), "bold green"),
         text(view.explanation.description),
+        *(text(f"• {one.label}: {group_line(one)}", "dim") for one in view.explanation.groups),
         text(f"{view.feature}, by {view.explainer}", "dim"),
         *([table] if any(any(scores.values()) for scores in scored.values() if scores) else []),
         *(

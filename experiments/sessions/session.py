@@ -23,17 +23,18 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ...agents.budget import Budget
+from ...agents.groups import coverage
 from ...agents.loop import Investigation, ProbeDesign, Proposal, Reasoner
 from ...agents.notebook import Notebook
 from ...agents.records import Explanation, Hypothesis, Probe, short
 from ...agents.rules.language import Rule
-from ...agents.rules.mind import coverage
 from ...agents.rules.render import describe, labels
 from ...sae.errors import BudgetExhausted, SessionError
 from ...sae.source import FeatureSource
-from ..jobs import RecordedSource, score_feature
 from ..journal import Journal, Run
+from ..recorded import RecordedSource
 from ..results import result_of
+from ..scored import score_feature
 from ..transcript import Trial
 from .ledger import Ledger, begin
 from .rule_text import as_rule

@@ -17,6 +17,7 @@ from ...sae.evidence import Exemplar
 from ...sae.tokens import TokenActivations
 from ..results import Cost, Result
 from ..scoring import Score
+from ..summary import group_line
 from ..transcript import Trial
 
 #: Tokens of a context that are shown before and after its peak.
@@ -263,6 +264,6 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(around_peak=around_peak, zip=zip)
+    environment.globals.update(around_peak=around_peak, group_line=group_line, zip=zip)
     source = Path(__file__).parents[1] / "templates" / "view.html.j2"
     return environment.from_string(source.read_text(encoding="utf-8"))

@@ -111,7 +111,7 @@ def test_options_reach_the_job(opened, monkeypatch):
 
     monkeypatch.setattr("sagescope.experiments.jobs.explain", explain)
     typed = (
-        "explain --features 1 --run r --subject s --sae a --corpus c --tokens 9 --explainer e "
+        "explain --features 1 --run r --subject s --sae a --corpus c --tokens 9 --explainer one-shot "
         "--mind m --seed 3 --max-probes 1 --max-rounds 2 --max-calls 3 --max-tokens 4 "
         "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
         "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score "
@@ -130,7 +130,7 @@ def test_options_reach_the_job(opened, monkeypatch):
     del asked["watch"]
     assert asked == {
         "features": [1],
-        "explainer": "e",
+        "explainer": "one-shot",
         "mind": "m",
         "prompts": Path("."),
         "seed": 3,
@@ -423,6 +423,17 @@ def test_all_explainers_are_listed():
 
     assert tuple(EXPLAINERS) == cli.options.EXPLAINERS
     assert all(f"`{name}`" in ENGLISH["running.md"] for name in EXPLAINERS)
+
+
+def test_an_explainer_and_a_mind_that_do_not_go_together(monkeypatch):
+    def open_source(*spec: Any) -> Any:
+        raise AssertionError("nothing may be opened")
+
+    monkeypatch.setattr(cli.opening, "open_source", open_source)
+    for words in ([], ["--dry-run"]):
+        failed = run("explain", "-f", "0", "--explainer", "one-shot", *words, code=1)
+        assert "'one-shot' needs a language model" in failed.stderr
+        assert failed.stderr.count("\n") == 1
 
 
 # --- As a program --------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ import pytest
 
 from sagescope.agents.budget import Budget
 from sagescope.experiments import Journal, explain
-from sagescope.experiments.jobs import Job, RecordedSource, score_run, work
+from sagescope.experiments.jobs import Job, score_run, work
+from sagescope.experiments.recorded import RecordedSource
 from sagescope.experiments.results import Result, results_of
-from sagescope.sae.errors import FeatureError, JournalError, UnknownName
+from sagescope.sae.errors import FeatureError, JournalError, MindError, UnknownName
 
 SCRIPT = Path(__file__).with_name("planted.py")
 
@@ -259,9 +260,9 @@ def test_one_failing_feature_leaves_the_others_alone(planted, tmp_path: Path):
 
 
 def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch):
-    from sagescope.experiments import jobs
+    from sagescope.experiments import scored
 
-    real = jobs.score_simulator
+    real = scored.score_simulator
 
     async def score_simulator(target: Any, simulator: Any, scorers: Any) -> Any:
         if target.feature == 1:
@@ -269,7 +270,7 @@ def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch
         return await real(target, simulator, scorers)
 
     with Journal.open(None) as journal:
-        monkeypatch.setattr(jobs, "score_simulator", score_simulator)
+        monkeypatch.setattr(scored, "score_simulator", score_simulator)
         good, bad = explain(source, [0, 1], journal=journal)
         assert bad.status == "concluded"
         assert bad.details["explanation"]["why"] == "RuntimeError: no luck"
@@ -282,9 +283,9 @@ def test_scoring_that_fails_leaves_the_others_alone(source, planted, monkeypatch
 
 
 def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, monkeypatch):
-    from sagescope.experiments import jobs
+    from sagescope.experiments import scored
 
-    real, failed = jobs.score_simulator, []
+    real, failed = scored.score_simulator, []
 
     async def score_simulator(target: Any, simulator: Any, scorers: Any) -> Any:
         if not failed:  # the explanation comes first
@@ -293,7 +294,7 @@ def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, 
         return await real(target, simulator, scorers)
 
     with Journal.open(None) as journal:
-        monkeypatch.setattr(jobs, "score_simulator", score_simulator)
+        monkeypatch.setattr(scored, "score_simulator", score_simulator)
         first, other = explain(source, [0, 1], journal=journal, concurrency=1)
         assert first.details["explanation"] == {"why": "RuntimeError: no luck"}
         assert set(first.scores.values()) == {None}
@@ -303,14 +304,14 @@ def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, 
 
 
 def test_controls_that_cannot_be_made_cost_no_score(source, planted, monkeypatch):
-    from sagescope.experiments import jobs
+    from sagescope.experiments import scored
 
     def simulators(*_: Any) -> Any:
         raise RuntimeError("no table")
 
     with Journal.open(None) as journal:
         (alone,) = explain(source, [0], journal=journal)
-        monkeypatch.setattr(jobs, "simulators", simulators)
+        monkeypatch.setattr(scored, "simulators", simulators)
         kept, other = explain(source, [0, 1], journal=journal)
         assert kept.scores == alone.scores
         assert kept.controls["token_lookup"] == alone.controls["token_lookup"]
@@ -436,3 +437,50 @@ def test_scoring_a_run_of_another_source(source, planted):
             score_run(other, "r", journal=journal)
         with pytest.raises(UnknownName, match="scorer"):
             score_run(source, "r", journal=journal, scorers=["none such"])
+
+
+# --- Entries that another version wrote ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("measured", {"text": "the bank.", "values": [1.0]}),
+        ("measured", ["the bank."]),
+        ("concluded", {"seconds": 1.0}),
+        ("concluded", {"conclusion": {"status": "concluded", "explanation": {"text": "new"}}}),
+    ],
+)
+def test_an_entry_that_is_not_as_it_was_written_is_said(source, tmp_path: Path, kind, payload):
+    with Journal.open(tmp_path / "j.db") as journal:
+        with journal.begin("x", Job([0]).config(source)) as run:
+            run.write(kind, payload, 0)
+        with pytest.raises(JournalError, match=r"event of feature 0 of the run 'x' .* is damaged"):
+            explain(source, [0], journal=journal, run="x")
+
+
+# --- Explainers and minds ------------------------------------------------------------------------
+
+
+def alone(name: str) -> bool:
+    """Whether an explainer can do without a language model."""
+    return name.startswith("sage") and "paper" not in name and name != "sage:model-verdicts"
+
+
+def test_an_explainer_that_needs_a_language_model_says_so_before_anything(source):
+    from sagescope.agents.explainers import EXPLAINERS
+
+    source.cover = None  # nothing may be collected
+    for name in (name for name in EXPLAINERS if not alone(name) and name != "output-side"):
+        with Journal.open(None) as journal:
+            with pytest.raises(MindError, match=f"{name!r} needs a language model.*--mind"):
+                explain(source, [0], explainer=name, journal=journal)
+            assert journal.runs() == []
+
+
+def test_the_others_do_without(source):
+    from sagescope.agents.explainers import EXPLAINERS
+
+    for name in filter(alone, EXPLAINERS):
+        (result,) = explain(source, [0], explainer=name, score=False)
+        assert result.status == "concluded", (name, result.error)

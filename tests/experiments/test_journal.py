@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagescope.experiments import journal as module
-from sagescope.experiments.journal import Journal
+from sagescope.experiments import journal_file
+from sagescope.experiments.journal import Journal, default_path
 from sagescope.sae.errors import JournalError, UnknownName
 
 CONFIG = {"sae": "s", "seed": 0, "budget": {"probes": 5}}
@@ -233,7 +233,9 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path):
 
 def test_a_newer_journal_asks_for_an_update(path: Path, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as newer:
-        newer.setattr(module, "MIGRATIONS", [*module.MIGRATIONS, lambda connection: None])
+        newer.setattr(
+            journal_file, "MIGRATIONS", [*journal_file.MIGRATIONS, lambda connection: None]
+        )
         Journal.open(path).close()
     with pytest.raises(JournalError, match=r"journal version 2, .* up to 1\): update Sagescope"):
         Journal.open(path)
@@ -246,7 +248,7 @@ def test_an_older_journal_is_brought_up_to_date(path: Path, monkeypatch: pytest.
     def second_schema(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE runs ADD COLUMN remark TEXT")
 
-    monkeypatch.setattr(module, "MIGRATIONS", [*module.MIGRATIONS, second_schema])
+    monkeypatch.setattr(journal_file, "MIGRATIONS", [*journal_file.MIGRATIONS, second_schema])
     for _ in range(2):  # once, and not again
         with Journal.open(path) as journal:
             assert [e.payload for e in journal.run("x").events()] == ["old"]
@@ -289,9 +291,9 @@ def test_the_payloads_are_json_in_ascii(path: Path):
 
 def test_the_default_place(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SAGESCOPE_JOURNAL", raising=False)
-    assert module.default_path() == Path("sagescope.db")
+    assert default_path() == Path("sagescope.db")
     monkeypatch.setenv("SAGESCOPE_JOURNAL", "~/mine.db")
-    with Journal.open(module.default_path()) as journal:
+    with Journal.open(default_path()) as journal:
         assert journal.path == Path.home() / "mine.db"
 
 

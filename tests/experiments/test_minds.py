@@ -348,3 +348,56 @@ def test_what_was_not_begun_is_said_and_what_was_paid_is_shown(typed):
     assert "4 calls" in Path("report.html").read_text("utf-8")
     priced = rows(typed("results", "default", "--json"))
     assert {one["cost"]["dollars"] for one in priced} == {None}
+
+
+# --- What it says, and what was measured of it ---------------------------------------------------
+
+
+def test_labels_are_shown_with_their_own_tests_everywhere(typed, tmp_path: Path):
+    """A feature of one word, explained as that word and an unrelated one."""
+
+    def script(call):
+        said = json.loads(json.dumps(minded.answer(call)))
+        if minded.step(call) == "Proposals":
+            tree = {"label": "trees", "words": ["tree"]}
+            said["hypotheses"][0]["groups"].append(tree)
+        if "labels" in said:
+            said["labels"].append("trees")
+        return said
+
+    with LoopbackProvider(script) as server:
+        (row,) = rows(typed("explain", "-f", "0", "--json", "--no-score", "--mind", mind(server)))
+    bank, trees = row["explanation"]["groups"]
+    assert [bank["label"], trees["label"]] == row["explanation"]["labels"]
+    assert bank["coverage"] > 0.9 > trees["coverage"] == 0
+    assert bank["fires_as_predicted"][0] == bank["fires_as_predicted"][1] > 0
+    assert trees["fires_as_predicted"][0] == 0 < trees["fires_as_predicted"][1]
+    assert row["explanation"]["counts"]["status"] == row["explanation"]["verdict"]
+    story = rows(typed("show", "default", "0", "--json"))[0]
+    assert story["result"]["explanation"] == row["explanation"]
+    typed("report", "default")
+    page = re.sub(r"\s+", " ", Path("report.html").read_text("utf-8"))
+    shown = re.sub(r"\s+", " ", typed("show", "default", "0").stdout)
+    count = "fired 0/{} ".format(trees["fires_as_predicted"][1])[:-1]
+    for text in (shown, page):
+        assert "refuted: " + count in text
+        assert "of the activation" in text
+
+
+def test_the_minds_own_word_is_shown_beside_the_verdict(typed):
+    words = {"verdicts": [{"hypothesis": 0, "status": "refuted"}]}
+
+    def script(call):
+        plain = minded.step(call).removeprefix("Judged")
+        answers = {"Revisions": {"hypotheses": []}, "Summary": minded.summary(call)}
+        return {**answers[plain], **words} if plain in answers else minded.answer(call)
+
+    with LoopbackProvider(script) as server:
+        asked = ("--explainer", "sage:model-verdicts", "--mind", mind(server), "--no-score")
+        shown = typed("explain", "-f", "0", *asked).stdout
+    assert "By the mind's own word: 1 said refuted, measured open." in shown
+    (row,) = rows(typed("results", "default", "--json"))
+    assert (row["explanation"]["said"], row["explanation"]["verdict"]) == ("refuted", "open")
+    typed("report", "default")
+    page = Path("report.html").read_text("utf-8")
+    assert "by the mind's own word" in page

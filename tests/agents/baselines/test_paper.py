@@ -57,10 +57,24 @@ def test_the_models_word_stands_beside_what_was_measured():
     """It calls a hypothesis confirmed whose only test came out against its prediction."""
     wrong = {"text": "We saw the car.", "fires": True}
     conclusion, _ = run(Experiment=wrong)
-    assert conclusion.verdicts[0].status == "refuted"
+    assert (conclusion.verdicts[0].status, conclusion.verdicts[0].said) == ("refuted", "confirmed")
+    explanation = conclusion.explanation
+    assert explanation.rests_on == (0, 1, 2, 3)
+    assert (explanation.verdict, explanation.said) == ("refuted", "confirmed")
+    assert explanation.counts.fires_as_predicted == (0, 4)
     assert "H0: confirmed by the model's own word; measured: refuted, 0 of 1 tests" in " ".join(
         conclusion.explanation.notes
     )
+
+
+def test_a_conclusion_rests_on_what_the_model_calls_confirmed():
+    words = iter(["confirmed", "refuted", "refuted", "refuted"])
+    conclusion, _ = run(Update=lambda call: {"status": next(words)})
+    assert (conclusion.explanation.hypothesis, conclusion.explanation.rests_on) == (0, (0,))
+    refuted, _ = run(Update={"status": "refuted"})
+    assert refuted.explanation.said == "refuted"
+    assert refuted.explanation.verdict == "open", "its four tests came out as it predicted"
+    assert refuted.explanation.hypothesis is None
 
 
 def test_analysis_sees_what_the_test_measured():

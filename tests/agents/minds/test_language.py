@@ -52,7 +52,8 @@ def test_a_whole_explanation():
     "mind", ["sage", *(name for name in EXPLAINERS if name.startswith("sage:"))]
 )
 def test_every_ablation_comes_to_a_conclusion(mind):
-    conclusion, _ = explain(scripted(**GOOD), explainer=mind)
+    judged = {f"Judged{form}": {**GOOD[form], "verdicts": []} for form in ("Revisions", "Summary")}
+    conclusion, _ = explain(scripted(**GOOD, **judged), explainer=mind)
     assert conclusion.status == "concluded"
     if mind == "sage:no-probes":
         assert not conclusion.probes
@@ -60,6 +61,25 @@ def test_every_ablation_comes_to_a_conclusion(mind):
         assert all(probe.fires for probe in conclusion.probes)
     if mind == "sage:random-probes":
         assert {probe.purpose for probe in conclusion.probes} == {"random text"}
+
+
+def test_the_models_own_word_stands_beside_the_measured_verdict():
+    """It calls confirmed what the probes refute; in this ablation its word keeps that alive."""
+    words = [{"hypothesis": 0, "status": "confirmed"}, {"hypothesis": 1, "status": "refuted"},
+             {"hypothesis": 9, "status": "open"}]  # fmt: skip
+    answers = {
+        **GOOD,
+        "JudgedRevisions": {"hypotheses": [], "verdicts": words},
+        "JudgedSummary": {**GOOD["Summary"], "hypothesis": 0, "verdicts": words},
+    }
+    conclusion, _ = explain(scripted(**answers), explainer="sage:model-verdicts")
+    assert [one.said for one in conclusion.verdicts] == ["confirmed", "refuted"]
+    assert [one.status for one in conclusion.verdicts] == ["refuted", "confirmed"]
+    explanation = conclusion.explanation
+    assert (explanation.said, explanation.verdict) == ("confirmed", "refuted")
+    assert explanation.counts.fires_as_predicted == (0, 1)
+    plain, _ = explain(scripted(**GOOD))
+    assert {one.said for one in plain.verdicts} == {plain.explanation.said} == {None}
 
 
 def test_revisions_count_only_where_they_are_better():

@@ -27,8 +27,14 @@ def test_by_hand(make):
     assert scores["boundary"].value == 3 / 5
     assert scores["input"].value == pytest.approx(2 * 0.5 * 0.6 / 1.1)
     assert [scores[name].n for name in ("generative", "boundary", "input")] == [4, 5, 9]
-    for score in scores.values():
-        assert 0 <= score.low < score.value < score.high <= 1
+    # The maximum is 4 as well; firing at all begins at 0.8. Of 4 · 1 pairs with the one window of
+    # the score split (4), one is a tie, the rest are below: AUC = .5 / 4.
+    assert scores["generative_half_max"].value == 2 / 4
+    assert scores["activation_coverage"].value == 3 / 4
+    assert scores["input_any"].value == pytest.approx(2 * 0.75 * 0.6 / 1.35)
+    assert scores["clarity"].value == pytest.approx(2 * 0.125 - 1)
+    for name in ("generative", "boundary", "input", "activation_coverage", "input_any"):
+        assert 0 <= scores[name].low < scores[name].value < scores[name].high <= 1
     items = marks.details["items"]
     assert [item.passed for item in items if item.scorer == "generative"] == [
         True,

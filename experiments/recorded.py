@@ -1,0 +1,104 @@
+"""Sources whose measurements stand in a run's journal, so that none is made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from ..sae.evidence import Evidence
+from ..sae.outputs import Outputs, Promoted, Steering
+from ..sae.source import FeatureSource
+from ..sae.tokens import TokenActivations
+from .facts import plain_activations
+from .journal import Run
+
+STEERING = TypeAdapter(Steering)
+
+
+class RecordedSource:
+    """A feature source that writes what it measures into a run, and measures nothing twice."""
+
+    def __init__(self, source: FeatureSource, run: Run):
+        self.subject, self.sae, self.n_features = source.subject, source.sae, source.n_features
+        self._source, self._run = source, run
+        self._known: dict[int, dict[str, TokenActivations]] = {}
+
+    @property
+    def key(self) -> dict[str, Any] | None:
+        """See FeatureSource."""
+        return self._source.key
+
+    @property
+    def evidence(self) -> Evidence:
+        """See FeatureSource."""
+        return self._source.evidence
+
+    def cover(self, features: Sequence[int]) -> None:
+        """See FeatureSource."""
+        self._source.cover(features)
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """Those of the source, if it has any (see `sagescope.sae.outputs`)."""
+        found: Outputs | None = getattr(self._source, "outputs", None)
+        return found and RecordedOutputs(found, self._run)
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """See FeatureSource."""
+        return self._source.tokenize(texts)
+
+    async def activations(self, feature: int, texts: Sequence[str]) -> list[TokenActivations]:
+        """See FeatureSource."""
+        known = self._known.get(feature)
+        if known is None:
+            events = self._run.events(feature, ["measured"])
+            with self._run.reading(feature):
+                known = self._known[feature] = dict(_measurement(one.payload) for one in events)
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            found = dict(zip(new, await self._source.activations(feature, new), strict=True))
+            self._run.write_all(
+                ("measured", {"text": text, **plain_activations(one)}, feature)
+                for text, one in found.items()
+            )
+            known.update(found)
+        return [known[text] for text in texts]
+
+
+class RecordedOutputs:
+    """The outputs of a source. Steering is written into a run; what the weights say is quick."""
+
+    def __init__(self, outputs: Outputs, run: Run):
+        self._outputs, self._run = outputs, run
+
+    async def promoted(self, feature: int, n: int = 10) -> Promoted:
+        """See Outputs."""
+        return await self._outputs.promoted(feature, n)
+
+    async def steered(
+        self,
+        feature: int,
+        prompts: Sequence[str],
+        strength: float = 1.0,
+        n: int = 10,
+        seed: int = 0,
+    ) -> Steering:
+        """See Outputs."""
+        asked = {"prompts": list(prompts), "strength": strength, "n": n, "seed": seed}
+        events = self._run.events(feature, ["steered"])
+        with self._run.reading(feature):
+            for event in events:
+                if event.payload["asked"] == asked:
+                    return STEERING.validate_python(event.payload["found"])
+        found = await self._outputs.steered(feature, prompts, strength, n, seed)
+        self._run.write("steered", {"asked": asked, "found": asdict(found)}, feature)
+        return found
+
+
+def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:
+    values = np.array(payload["activations"], np.float32)
+    return payload["text"], TokenActivations(tuple(payload["tokens"]), values)
