@@ -18,7 +18,7 @@ from ..sae.errors import RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
 from .journal import Event, Run
-from .scoring import CONTROL_NAMES, Score
+from .scoring import CONTROL_NAMES, SCORE_NAMES, Score
 
 #: The scores that every result names. Others may stand beside them.
 HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", "input")
@@ -225,7 +225,9 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
     if not scored or "scores" not in scored:
         return None
     made = {name: Score.model_validate(score) for name, score in scored["scores"].items()}
-    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *made])}
+    # Always in one order, whichever scorer came first.
+    known = [name for name in SCORE_NAMES if name in made]
+    return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *known, *made])}
 
 
 def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
