@@ -1,8 +1,8 @@
 """Planted features: the answer key. Sources whose meaning is known, and what recovering it means.
 
-    from sagescope.experiments.planted import planted_source, recovery
-    source = planted_source(seed=0)
-    recovery(source, 0, source.features[0].explanation).recovered
+from sagescope.experiments.planted import planted_source, recovery
+source = planted_source(seed=0)
+recovery(source, 0, source.features[0].explanation).recovered
 """
 
 from .recovery import Recovery, recovery

@@ -127,9 +127,7 @@ def topic(draw: Draw, turn: int) -> Plan:
     )
     shuffled = draw.random.sample(members, 16)
     together = [f"{a} with {b} and {c}" for a, b, c in zip(*[iter(shuffled[:15])] * 3, strict=True)]
-    foreign = [
-        draw.random.choice(words.TOPICS[other]) for other in words.TOPICS if other != name
-    ]
+    foreign = [draw.random.choice(words.TOPICS[other]) for other in words.TOPICS if other != name]
     own = [*snippets("itself", members, 4), *snippets("together", together, 6)]
     others = [
         *snippets("another topic", foreign),
@@ -178,8 +176,12 @@ def _magnitude(draw: Draw) -> Plan:
             for form, level in zip((r"\d", r"\d\d", r"\d{3,}"), GRADES, strict=True)
         )
     )
-    digits = [str(draw.random.randrange(10**n, 10 ** (n + 1))) for n in (0, 1, 2, 3) for _ in range(14)]
-    fresh = [str(draw.random.randrange(10**n, 10 ** (n + 1))) for n in (0, 1, 2, 3) for _ in range(8)]
+    digits = [
+        str(draw.random.randrange(10**n, 10 ** (n + 1))) for n in (0, 1, 2, 3) for _ in range(14)
+    ]
+    fresh = [
+        str(draw.random.randrange(10**n, 10 ** (n + 1))) for n in (0, 1, 2, 3) for _ in range(8)
+    ]
     near = [*snippets("no number", ["seven", "x7", "12:45", "3.5", "many"], 3)]
     return Plan(
         "magnitude",
@@ -207,7 +209,9 @@ def _repeated(draw: Draw) -> Plan:
         *snippets("another word", [f"{other} and {other}" for other in rest], 3),
         *snippets("look-alike", lookalikes(one)[:3], 2),
     ]
-    label = f"“{one}”, weakly the first time in a text, stronger the second, strongest from the third"
+    label = (
+        f"“{one}”, weakly the first time in a text, stronger the second, strongest from the third"
+    )
     return Plan("repetition", label, program, tuple(own), tuple(own))
 
 

@@ -119,7 +119,9 @@ def corpus_texts(plans: Sequence[Plan], seed: int, plain: int) -> list[str]:
                 sentences.append(filler.fill(draw.choice(FRAMES), snippet.text))
     draw.shuffle(sentences)
     while sentences:
-        texts.append(" ".join(sentences.pop() for _ in range(min(len(sentences), draw.choice((1, 1, 2, 3))))))
+        texts.append(
+            " ".join(sentences.pop() for _ in range(min(len(sentences), draw.choice((1, 1, 2, 3)))))
+        )
     draw.shuffle(texts)
     return texts
 

@@ -94,4 +94,3 @@ def snippets(kind: str, texts: Iterable[str], copies: int = COPIES) -> Iterator[
 def whole(kind: str, texts: Iterable[str], copies: int = COPIES) -> Iterator[Snippet]:
     """Texts of their own."""
     return (Snippet(kind, text, copies, whole=True) for text in dict.fromkeys(texts))
-

@@ -217,4 +217,3 @@ def _disturbance(table: TokenTable, feature: int, noise: float, dropout: float) 
         height = np.exp(noise * draw.standard_normal(size))
         factors.append(np.where(draw.random(size) < dropout, 0.0, height))
     return np.concatenate(factors).astype(np.float32) if factors else np.zeros(0, np.float32)
-

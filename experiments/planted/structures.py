@@ -6,7 +6,6 @@ from . import words
 from .plans import Draw, Plan, Snippet, all_nouns, snippets, whole
 from .programs import Before, Case, Chance, Form, Not, Place, Program, Test, Words
 
-
 #: Of the occurrences of a cause, and of those of its decoy, this share is beside the other.
 GOES_ALONG = 0.95
 _NUMBER = Form(r"\d+")
@@ -59,9 +58,7 @@ def _triple(draw: Draw) -> Plan:
         *snippets("link replaced", [f"{first} for {last}", f"{first} by {last}"], 6),
         *snippets("last alone", [last], 6),
     )
-    program = _when(
-        Words((last,)), Before(Words((link,)), -1, -1), Before(Words((first,)), -2, -2)
-    )
+    program = _when(Words((last,)), Before(Words((link,)), -1, -1), Before(Words((first,)), -2, -2))
     return Plan("triple", f"“{last}” at the end of “{first} {link} {last}”", program, own, own)
 
 
@@ -132,7 +129,10 @@ def _word_at_start(draw: Draw) -> Plan:
     title = one.capitalize()
     firing = [f"{title} came first, and the {{noun}} {{verbed}} it.", f"{title} was there."]
     second = [f"They {{verbed}} {{adv}}. {title} was on the {{adj}} {{noun}}."]
-    inside = [f"The {one} was on the {{noun}}.", f"{{name}} {{verbed}} the {{adj}} {one} of {{name}}."]
+    inside = [
+        f"The {one} was on the {{noun}}.",
+        f"{{name}} {{verbed}} the {{adj}} {one} of {{name}}.",
+    ]
     after = [f"It was {title}.", f"They {{verbed}}. Then {one} came."]
     contrast = (
         *_several("start of text", firing), *_several("start of sentence", second),
@@ -156,7 +156,9 @@ def _word_late(draw: Draw) -> Plan:
     rest = [f"It was{draw.gap(n)} {other} by then." for other in _others(draw, one, n=3)]
     contrast = (*_several("late", late), *_several("early", early), *_several("another word", rest))
     program = _when(Words((one,)), Place("text", n))
-    return Plan("late word", f"“{one}” from the {n + 1}th token of a text on", program, corpus, contrast)
+    return Plan(
+        "late word", f"“{one}” from the {n + 1}th token of a text on", program, corpus, contrast
+    )
 
 
 # ------------------------------------------------------------ context, absence, counting
@@ -227,7 +229,9 @@ def _counted(draw: Draw) -> Plan:
     seen, fresh = ([str(draw.random.randint(2, 99)) for _ in range(12)] for _ in range(2))
     near = (
         *snippets("alone", [one, f"some {one}", f"two {one}"], 7),
-        *snippets("another word", [f"{n} {other}" for n, other in zip(seen[:3], rest, strict=True)], 6),
+        *snippets(
+            "another word", [f"{n} {other}" for n, other in zip(seen[:3], rest, strict=True)], 6
+        ),
         *snippets("gap", [f"{n} of the {one}" for n in seen[:3]], 4),
     )
     program = _when(Words((one,)), Before(_NUMBER, -1))
@@ -299,7 +303,9 @@ def _without_near(draw: Draw) -> Plan:
     own = (
         *snippets("itself", [one, f"{a} {one}", f"{b}{draw.gap(2)} {one}"], 9),
         *snippets("blocked", [f"{blocker}{draw.gap(n)} {one}" for n in range(reach)], 20 // reach),
-        *snippets("blocker too far", [f"{blocker}{draw.gap(reach + n)} {one}" for n in range(4)], 4),
+        *snippets(
+            "blocker too far", [f"{blocker}{draw.gap(reach + n)} {one}" for n in range(4)], 4
+        ),
         *snippets("blocker alone", [blocker], 4),
     )
     program = _when(Words((one,)), Not(Before(Words((blocker,)), -reach)))
@@ -325,7 +331,9 @@ def _times(draw: Draw, form: str, label: str, one: str, test: Test) -> Plan:
     own = (
         *snippets("once", [one, f"{other} and {one}"], 12),
         *snippets("twice", [f"{one} and {one}", f"{one}{draw.gap(3)} {one}"], 14),
-        *snippets("three times", [f"{one}, {one} and{draw.gap(1)} {one}", f"{one} {one} {one}"], 18),
+        *snippets(
+            "three times", [f"{one}, {one} and{draw.gap(1)} {one}", f"{one} {one} {one}"], 18
+        ),
         *snippets("another word", [f"{other} and {other}", f"{other} {other} {other}"], 4),
     )
     return Plan(form, label, _when(Words((one,)), test), own, own)
@@ -339,7 +347,9 @@ def _nth_mark(draw: Draw) -> Plan:
     rows = [f"{mark} ".join(words_[:n]) for n in range(1, 6)]
     own = (
         *snippets("listed", rows, 10),
-        *snippets("other mark", [f"{a} / {b} / {a} / {b}" for a, b in [words_[:2], words_[2:4]]], 4),
+        *snippets(
+            "other mark", [f"{a} / {b} / {a} / {b}" for a, b in [words_[:2], words_[2:4]]], 4
+        ),
     )
     program = _when(Words((mark,)), Before(Words((mark,)), None, times=times))
     return Plan("later mark", f"“{mark}” from the {name} of a text on", program, own, own)

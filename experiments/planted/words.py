@@ -127,7 +127,9 @@ CLOSED_SETS: Mapping[str, tuple[str, ...]] = {
     "colours": _split("red blue green yellow purple orange black white brown pink grey violet"),
     "planets": _split("Mercury Venus Mars Jupiter Saturn Uranus Neptune"),
     "metals": _split("iron copper silver tin lead zinc nickel titanium platinum aluminium"),
-    "animals": _split("horse tiger rabbit eagle salmon spider goat donkey otter falcon badger lynx"),
+    "animals": _split(
+        "horse tiger rabbit eagle salmon spider goat donkey otter falcon badger lynx"
+    ),
     "fruit": _split("apple banana cherry lemon mango peach pear plum grape melon apricot papaya"),
     "relatives": _split("mother father sister brother uncle aunt cousin nephew niece grandmother"),
     "compass points": _split("north south east west northeast northwest southeast southwest"),
@@ -143,7 +145,9 @@ SUFFIXES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         _split("emptiness boldness calmness stiffness"),
     ),
     "ment": (
-        _split("payment movement agreement treatment statement shipment basement pavement judgment"),
+        _split(
+            "payment movement agreement treatment statement shipment basement pavement judgment"
+        ),
         _split("amusement equipment investment retirement"),
     ),
     "tion": (
