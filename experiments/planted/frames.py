@@ -79,6 +79,7 @@ class Filler:
             "verbed": [forms[2] for forms in inflections],
             "verbing": [forms[3] for forms in inflections],
             "suffix": [word for seen, _ in words.SUFFIXES.values() for word in seen],
+            "gap": words.FILL,
             "strong": [word for scale in words.SCALES for word in scale],
             **{slot: words.CLOSED_SETS[name] for slot, name in _CLOSED_SLOTS.items()},
         }
@@ -90,12 +91,12 @@ class Filler:
         }
 
     def fill(self, frame: str, snippet: str = "") -> str:
-        """The frame with its slots filled, its first letter in upper case."""
-        out, rest = [], frame
+        """The frame with the snippet in it and all slots filled, its first letter in upper case."""
+        out, rest = [], frame.replace("{}", snippet)
         while "{" in rest:
             before, _, rest = rest.partition("{")
             slot, _, rest = rest.partition("}")
-            out += [before, self._draw.choice(self._pools[slot]) if slot else snippet]
+            out += [before, self._draw.choice(self._pools[slot])]
         text = "".join([*out, rest])
         return text if frame.startswith("{}") else text[0].upper() + text[1:]
 
@@ -114,7 +115,7 @@ def corpus_texts(plans: Sequence[Plan], seed: int, plain: int) -> list[str]:
     for snippet in (one for plan in plans for one in plan.corpus):
         for _ in range(snippet.copies):
             if snippet.whole:
-                texts.append(_with_slots(snippet.text, filler))
+                texts.append(filler.fill(snippet.text))
             else:
                 sentences.append(filler.fill(draw.choice(FRAMES), snippet.text))
     draw.shuffle(sentences)
@@ -129,14 +130,8 @@ def corpus_texts(plans: Sequence[Plan], seed: int, plain: int) -> list[str]:
 def contrast_texts(snippets: Sequence[Snippet], seed: int) -> list[tuple[str, str]]:
     """(kind, text): every contrast snippet in every held-out frame."""
     filler = Filler(random.Random(f"contrast {seed}"))
-    found = []
-    for snippet in snippets:
-        if snippet.whole:
-            found.append((snippet.kind, _with_slots(snippet.text, filler)))
-        else:
-            found += [(snippet.kind, frame.replace("{}", snippet.text)) for frame in HELD_OUT]
-    return found
-
-
-def _with_slots(text: str, filler: Filler) -> str:
-    return filler.fill(text) if "{" in text else text
+    return [
+        (snippet.kind, filler.fill(frame, snippet.text))
+        for snippet in snippets
+        for frame in ((snippet.text,) if snippet.whole else HELD_OUT)
+    ]

@@ -1,6 +1,6 @@
 """Plans: what one planted feature means, and the text that shows it, before it has a number.
 
-A snippet is a stretch of text that goes into a frame, or a whole text of its own. Corpus snippets
+A snippet is a stretch of text that goes into a frame, or a whole text of its own; it may have slots. Corpus snippets
 occur in the corpus; contrast snippets, in frames that no corpus has, decide whether an explanation
 is right. What a snippet does is never written down: the program says it.
 """
@@ -76,9 +76,11 @@ class Draw:
         """One word of a pool."""
         return self.pick(pool, 1)[0]
 
-    def gap(self, n: int) -> str:
-        """n filler words, each after a space."""
-        return "".join(" " + self.random.choice(words.FILL) for _ in range(n))
+
+
+def gap(n: int) -> str:
+    """Slots of n filler words, each after a space; every copy of a snippet fills them anew."""
+    return " {gap}" * n
 
 
 def all_nouns() -> list[str]:

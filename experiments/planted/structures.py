@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import words
-from .plans import Draw, Plan, Snippet, all_nouns, snippets, whole
+from .plans import Draw, Plan, Snippet, all_nouns, gap, snippets, whole
 from .programs import Before, Case, Chance, Form, Not, Place, Program, Test, Words
 
 #: Of the occurrences of a cause, and of those of its decoy, this share is beside the other.
@@ -24,7 +24,7 @@ def _pair(draw: Draw) -> Plan:
         *snippets("first alone", [first, f"{first} {a}", f"{first} {b}"], 6),
         *snippets("last alone", [last, f"{a} {last}", f"{b} {last}"], 6),
         *snippets("turned round", [f"{last} {first}"], 5),
-        *snippets("gap", [f"{first}{draw.gap(n)} {last}" for n in (1, 2, 3)], 3),
+        *snippets("gap", [f"{first}{gap(n)} {last}" for n in (1, 2, 3)], 3),
     )
     program = _when(Words((last,)), Before(Words((first,)), -1))
     return Plan("pair", f"“{last}” right after “{first}”", program, own, own)
@@ -34,13 +34,13 @@ def _skip(draw: Draw) -> Plan:
     first, last = draw.noun(), draw.noun()
     a, b = _others(draw, first, last, n=2)
     reach = draw.random.randint(3, 6)
-    far = [f"{first}{draw.gap(n)} {last}" for n in range(reach, reach + 5)]
+    far = [f"{first}{gap(n)} {last}" for n in range(reach, reach + 5)]
     own = (
-        *snippets("itself", [f"{first}{draw.gap(n)} {last}" for n in range(reach)], 48 // reach),
+        *snippets("itself", [f"{first}{gap(n)} {last}" for n in range(reach)], 48 // reach),
         *snippets("too far", far, 4),
-        *snippets("first alone", [first, f"{first}{draw.gap(2)} {a}", f"{first} {b}"], 4),
-        *snippets("last alone", [last, f"{a}{draw.gap(2)} {last}", f"{b} {last}"], 4),
-        *snippets("turned round", [f"{last}{draw.gap(1)} {first}"], 4),
+        *snippets("first alone", [first, f"{first}{gap(2)} {a}", f"{first} {b}"], 4),
+        *snippets("last alone", [last, f"{a}{gap(2)} {last}", f"{b} {last}"], 4),
+        *snippets("turned round", [f"{last}{gap(1)} {first}"], 4),
     )
     program = _when(Words((last,)), Before(Words((first,)), -reach))
     label = f"“{last}” with “{first}” among the {reach} words before it"
@@ -149,11 +149,11 @@ def _word_late(draw: Draw) -> Plan:
     one = draw.noun()
     n = draw.random.randint(7, 12)
     places = [*range(2, n), *range(n, n + 8)]
-    texts = [f"It was{draw.gap(place - 2)} {one} by then." for place in places]
+    texts = [f"It was{gap(place - 2)} {one} by then." for place in places]
     early = [text for place, text in zip(places, texts, strict=True) if place < n]
     late = [text for place, text in zip(places, texts, strict=True) if place >= n]
     corpus = (*whole("late", late, 5), *whole("early", early, 3))
-    rest = [f"It was{draw.gap(n)} {other} by then." for other in _others(draw, one, n=3)]
+    rest = [f"It was{gap(n)} {other} by then." for other in _others(draw, one, n=3)]
     contrast = (*_several("late", late), *_several("early", early), *_several("another word", rest))
     program = _when(Words((one,)), Place("text", n))
     return Plan(
@@ -178,10 +178,10 @@ def _after(
 ) -> Plan:
     """“one” with one of `before` at most `reach` tokens before it."""
     rest = _others(draw, one, n=3)
-    near = [f"{b}{draw.gap(n)} {one}" for b in before for n in range(reach)]
-    far = [f"{b}{draw.gap(n)} {one}" for b in before[:3] for n in range(reach, reach + 4)]
+    near = [f"{b}{gap(n)} {one}" for b in before for n in range(reach)]
+    far = [f"{b}{gap(n)} {one}" for b in before[:3] for n in range(reach, reach + 4)]
     corpus = (
-        *snippets("itself", near, max(2, 48 // len(near))),
+        *snippets("itself", near, max(12 // reach, 60 // len(near))),
         *snippets("too far", far, 2),
         *snippets("alone", [one, f"the {one}", *(f"{s} {one}" for s in strangers.split())], 5),
         *snippets("another word", [f"{b} {other}" for b in before[:4] for other in rest], 2),
@@ -286,9 +286,9 @@ def _unless(draw: Draw) -> Plan:
     one, blocker = draw.noun(), draw.noun()
     a, b = _others(draw, one, blocker, n=2)
     own = (
-        *snippets("itself", [one, f"{a} and {one}", f"{b}{draw.gap(3)} {one}"], 10),
-        *snippets("blocked", [f"{blocker}{draw.gap(n)} {one}" for n in (0, 1, 3, 6, 9)], 5),
-        *snippets("blocker after", [f"{one}{draw.gap(n)} {blocker}" for n in (0, 2)], 4),
+        *snippets("itself", [one, f"{a} and {one}", f"{b}{gap(3)} {one}"], 10),
+        *snippets("blocked", [f"{blocker}{gap(n)} {one}" for n in (0, 1, 3, 6, 9)], 5),
+        *snippets("blocker after", [f"{one}{gap(n)} {blocker}" for n in (0, 2)], 4),
         *snippets("blocker alone", [blocker], 4),
     )
     program = _when(Words((one,)), Not(Before(Words((blocker,)), None)))
@@ -301,10 +301,10 @@ def _without_near(draw: Draw) -> Plan:
     a, b = _others(draw, one, blocker, n=2)
     reach = draw.random.randint(1, 4)
     own = (
-        *snippets("itself", [one, f"{a} {one}", f"{b}{draw.gap(2)} {one}"], 9),
-        *snippets("blocked", [f"{blocker}{draw.gap(n)} {one}" for n in range(reach)], 20 // reach),
+        *snippets("itself", [one, f"{a} {one}", f"{b}{gap(2)} {one}"], 9),
+        *snippets("blocked", [f"{blocker}{gap(n)} {one}" for n in range(reach)], 20 // reach),
         *snippets(
-            "blocker too far", [f"{blocker}{draw.gap(reach + n)} {one}" for n in range(4)], 4
+            "blocker too far", [f"{blocker}{gap(reach + n)} {one}" for n in range(4)], 4
         ),
         *snippets("blocker alone", [blocker], 4),
     )
@@ -330,9 +330,9 @@ def _times(draw: Draw, form: str, label: str, one: str, test: Test) -> Plan:
     (other,) = _others(draw, one, n=1)
     own = (
         *snippets("once", [one, f"{other} and {one}"], 12),
-        *snippets("twice", [f"{one} and {one}", f"{one}{draw.gap(3)} {one}"], 14),
+        *snippets("twice", [f"{one} and {one}", f"{one}{gap(3)} {one}"], 14),
         *snippets(
-            "three times", [f"{one}, {one} and{draw.gap(1)} {one}", f"{one} {one} {one}"], 18
+            "three times", [f"{one}, {one} and{gap(1)} {one}", f"{one} {one} {one}"], 18
         ),
         *snippets("another word", [f"{other} and {other}", f"{other} {other} {other}"], 4),
     )
@@ -427,7 +427,7 @@ def _habit(draw: Draw) -> Plan:
     reach = draw.random.randint(2, 5)
     rest = _others(draw, cause, fake, n=4)
     program = _when(Words((fake,)), Before(Words((cause,)), -reach))
-    together = [f"{cause}{draw.gap(n)} {fake}" for n in range(reach)]
+    together = [f"{cause}{gap(n)} {fake}" for n in range(reach)]
     alone = [fake, *(f"{other} {fake}" for other in rest)]
     return Plan(
         "habit", f"“{fake}”, but only with “{cause}” among the {reach} words before it", program,
@@ -436,7 +436,7 @@ def _habit(draw: Draw) -> Plan:
             *snippets("together", together),
             *snippets("cause without decoy", [cause, *(f"{cause} {other}" for other in rest)]),
             *snippets("decoy alone", alone),
-            *snippets("turned round", [f"{fake}{draw.gap(n)} {cause}" for n in (0, 2)]),
+            *snippets("turned round", [f"{fake}{gap(n)} {cause}" for n in (0, 2)]),
         ),
         fake, (cause, fake),
     )  # fmt: skip
@@ -448,10 +448,10 @@ def _companion(draw: Draw) -> Plan:
     rest = _others(draw, cause, fake, one, n=4)
     program = _when(Words((one,)), Before(Words((cause,)), -reach))
     pairs = (f"{cause} {fake}", f"{fake} {cause}")
-    together = [f"{pair}{draw.gap(n)} {one}" for pair in pairs for n in range(reach - 1)]
-    without = [f"{cause}{draw.gap(n)} {one}" for n in range(reach)]
-    alone = [f"{fake}{draw.gap(n)} {one}" for n in range(reach)]
-    neither = snippets("neither", [one, f"{rest[0]} {one}", f"{rest[1]}{draw.gap(2)} {one}"], 8)
+    together = [f"{pair}{gap(n)} {one}" for pair in pairs for n in range(reach - 1)]
+    without = [f"{cause}{gap(n)} {one}" for n in range(reach)]
+    alone = [f"{fake}{gap(n)} {one}" for n in range(reach)]
+    neither = snippets("neither", [one, f"{rest[0]} {one}", f"{rest[1]}{gap(2)} {one}"], 8)
     return Plan(
         "companion", f"“{one}” with “{cause}” among the {reach} words before it", program,
         (*_along(together, without, alone), *neither),
