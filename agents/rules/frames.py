@@ -22,6 +22,16 @@ FRAMES = (
     "Nothing much happened for an hour or so, and then{} was there at last.",
 )
 
+#: Frames with next to no words of their own, for triggers beside which little may stand.
+BARE = (
+    "Perhaps{}.",
+    "Yes:{} again.",
+    "Another{} here.",
+    "Mostly{}, I think.",
+    "Two or three times{} was seen.",
+    "What else?{} once more.",
+)
+
 #: Sentences without a slot, to put before a trigger that needs distance or company.
 FILLERS = (
     "It was a day like any other.",

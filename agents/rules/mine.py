@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from .fitting import CONDITION_COST, prune, refit
+from .forms import form_views
 from .language import (
     MAX_CONDITIONS,
     SHAPES,
@@ -44,6 +45,9 @@ STEM_LENGTHS = (4, 5, 6, 8)
 SUFFIX_LENGTHS = (2, 3, 4)
 #: Places in a text or sentence from this one on are not told apart.
 FAR = 64
+#: Stretches that are found are tried again with every length up to this; one that is to take the
+#: place of the first must gain so much more, as a share of the energy.
+REACH, WORTH_MOVING = 12, 0.002
 #: Stretches before the token that contexts are looked for in: (first, last) offset.
 WINDOWS: tuple[tuple[int | None, int], ...] = ((-1, -1), (-2, -2), (-3, -1), (-8, -1), (None, -1))
 
@@ -57,7 +61,7 @@ class Language:
     places in text and sentence, and counts of earlier occurrences, may be conditions.
     """
 
-    current: tuple[str, ...] = ("word", "token", "stem", "suffix", "shape")
+    current: tuple[str, ...] = ("word", "token", "stem", "suffix", "shape", "form")
     windows: tuple[tuple[int | None, int], ...] = WINDOWS
     positions: bool = True
 
@@ -114,7 +118,9 @@ class Miner:
             for found in grown:
                 if found.conditions and (best is None or found.gain > best.gain):
                     best = found
-        return best if best is not None and best.gain > 0 else None
+        if best is None or best.gain <= 0:
+            return None
+        return self._fitted(best, self._token_gains(predicted, best.level))
 
     def _token_gains(self, predicted: np.ndarray, level: float) -> np.ndarray:
         """float [focus]: what predicting `level` there would gain over what is predicted now."""
@@ -193,6 +199,21 @@ class Miner:
                 options.append(self._scored((near, *context), gains, found.level))
         options = [option for option in options if len(option.conditions) <= depth]
         return max(options, key=lambda option: option.gain)
+
+    def _fitted(self, found: _Found, gains: np.ndarray) -> _Found:
+        """The same clause with each stretch before the token as long as fits best."""
+        for place, condition in enumerate(found.conditions):
+            if not isinstance(condition, Near) or condition.is_current:
+                continue
+            best = found
+            for first, last in _stretches(condition):
+                moved = condition.model_copy(update={"first": first, "last": last})
+                conditions = (*found.conditions[:place], moved, *found.conditions[place + 1 :])
+                other = self._scored(conditions, gains, found.level)
+                if other.gain > best.gain + (WORTH_MOVING * self.energy if best is found else 0):
+                    best = other
+            found = best
+        return found
 
     def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
         """Conditions that could be added to a clause that holds at `holds`."""
@@ -275,6 +296,12 @@ class Miner:
             for name in SHAPES:
                 holds = self.sample.condition(_near("shape", (name,), 0, 0))
                 yield View("shape", ["", name], holds.astype(np.int32))
+        if "form" in wanted:
+            yield from self._forms
+
+    @cached_property
+    def _forms(self) -> tuple[View, ...]:
+        return tuple(form_views(self.sample.tokens))
 
     def _before(self, window: tuple[int | None, int]) -> tuple[Values, ...]:
         """What stands in a window before each token of the focus, as words and as tokens."""
@@ -282,7 +309,7 @@ class Miner:
             rows, at = _window_places(self.sample, self.places, window)
             fires = self.target > 0
             found = []
-            for view in (self.sample.words, self.sample.tokens):
+            for view in (self.sample.words, self.sample.tokens, self._forms[0]):
                 ids = view.ids[at]
                 # A name that hardly ever stands before firing tokens tells nothing about them.
                 seen = np.bincount(ids[fires[rows]], minlength=len(view.names)) > 2
@@ -330,6 +357,15 @@ def _repeats(found: _Found) -> Iterator[Condition]:
                 before = condition.model_copy(update={"first": None, "last": -1, "at_least": times})
                 yield before
                 yield _opposite(before)
+
+
+def _stretches(near: Near) -> Iterator[tuple[int | None, int]]:
+    """Other stretches before the token, shorter and longer ones, with the same end or beginning."""
+    if near.first == near.last and near.last < -1:
+        return  # one place, chosen as such
+    for first in (*range(near.last, near.last - REACH, -1), None):
+        if first != near.first:
+            yield first, near.last
 
 
 def _opposite(near: Near) -> Near:

@@ -57,11 +57,12 @@ def _spelled_match(match: Match, sample: Sample, inside: np.ndarray, is_current:
         return match.model_copy(update={"values": tuple(map(sample.spelling, match.values))})
     if match.kind == "token" or not is_current:
         return match
-    view = sample.tokens if match.kind == "shape" else sample.words
+    by_token = match.kind in ("shape", "regex")
+    view = sample.tokens if by_token else sample.words
     mass = np.bincount(view.ids[sample.focus[0]], weights=inside, minlength=len(view.names))
     best = [n for n in np.argsort(-mass, kind="stable")[:EXAMPLES] if mass[n] > 0]
     names = [view.names[n] for n in best if view.names[n].strip()]
-    examples = names if match.kind == "shape" else [sample.spelling(name) for name in names]
+    examples = names if by_token else [sample.spelling(name) for name in names]
     update: dict[str, object] = {"examples": tuple(dict.fromkeys(examples))}
     if match.kind == "stem":
         names = [view.names[n] for n in np.flatnonzero(mass > 0.02 * mass.sum())]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...sae.evidence import FIRES_AT
-from .frames import FILLERS, FRAMES, LINKS, PLAIN_WORDS, SHAPE_EXAMPLES, SUFFIX_EXAMPLES
+from .frames import BARE, FILLERS, FRAMES, LINKS, PLAIN_WORDS, SHAPE_EXAMPLES, SUFFIX_EXAMPLES
 from .language import Clause, Match, Near, Position, Rule
 from .match import predict
 
@@ -117,7 +117,7 @@ def _write(
     clause: Clause, place: int, draw: random.Random, drop: int | None = None, block: bool = False
 ) -> Draft | None:
     """A text for a clause; `drop` leaves one context out, `block` puts in what must be absent."""
-    before, after = draw.choice(FRAMES).split("{}")
+    before, after = draw.choice(_frames(clause)).split("{}")
     context = ""
     for number, condition in enumerate(clause.conditions):
         if isinstance(condition, Position):
@@ -143,6 +143,12 @@ def _write(
     if not (before + context):
         trigger = trigger.lstrip() or trigger
     return Draft(before + context, trigger, after, place)
+
+
+def _frames(clause: Clause) -> Sequence[str]:
+    """Frames for a clause: where something must be absent, also those that have hardly a word."""
+    blocked = any(isinstance(c, Near) and c.negated and not c.is_current for c in clause.conditions)
+    return (*FRAMES, *BARE) if blocked else FRAMES
 
 
 def _trigger(clause: Clause, draw: random.Random) -> str | None:
