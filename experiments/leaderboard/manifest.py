@@ -61,18 +61,25 @@ class Opens(_Frozen):
     tokens: int
 
 
+class PlantedSuite(_Frozen):
+    """Planted features: drawn from which seed, and how many of each class."""
+
+    planted: Natural
+    per_class: int = Field(ge=1)
+
+
 class Manifest(_Frozen):
     """A frozen benchmark.
 
-    name: what people call it. drawn: how the features were chosen, in words. opens: see Opens; None
-    for a source that no command opens. subject, sae, key: see FeatureSource. features: indices, in
+    name: what people call it. drawn: how the features were chosen, in words. opens: None for a
+    source that no command opens. subject, sae, key: see FeatureSource. features: indices, in
     order. seeds: one run of an explainer for each. splits: by name.
     """
 
     format: Literal[1] = 1
     name: str = Field(pattern=f"^{RUN_NAME.pattern}$")
     drawn: str = ""
-    opens: Opens | None = None
+    opens: Opens | PlantedSuite | None = None
     subject: str
     sae: str
     key: dict[str, Any] | None
@@ -112,7 +119,7 @@ def freeze(
     seeds: Sequence[int] = (0,),
     scorers: Sequence[str] | None = None,
     drawn: str = "",
-    opens: Opens | None = None,
+    opens: Opens | PlantedSuite | None = None,
 ) -> Manifest:
     """The benchmark of some features of a source, as it stands.
 

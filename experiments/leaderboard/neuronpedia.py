@@ -155,9 +155,13 @@ def read(path: Path, by: str | None) -> tuple[tuple[str, str], list[Submitted]]:
     makers = Counter(said.maker for _, _, said in lines)
     if by is None and len(makers) > 1:
         known = ", ".join(f"{name!r} ({n})" for name, n in makers.most_common())
-        raise SubmissionError(f"{path} has explanations of several makers, {known}: name one with --by.")
+        raise SubmissionError(
+            f"{path} has explanations of several makers, {known}: name one with --by."
+        )
     if by is not None and by not in makers:
-        raise SubmissionError(f"{path} has no explanations {by!r}, only {', '.join(map(repr, makers))}.")
+        raise SubmissionError(
+            f"{path} has no explanations {by!r}, only {', '.join(map(repr, makers))}."
+        )
     chosen = [(file, number, said) for file, number, said in lines if by in (None, said.maker)]
     found: dict[int, Submitted] = {}
     for file, number, said in chosen:
@@ -218,7 +222,9 @@ def write_export(
 
 
 def _lines(run: Run, result: Result, ids: dict[str, str]) -> Iterator[tuple[str, BaseModel]]:
-    events = {event.kind: event.payload for event in run.events(result.index, ["facts", "exemplars"])}
+    events = {
+        event.kind: event.payload for event in run.events(result.index, ["facts", "exemplars"])
+    }
     with run.reading(result.index):
         if "facts" in events:
             stats = events["facts"]["stats"]

@@ -144,7 +144,10 @@ def costs_of(row: Row) -> list[tuple[float | None, str]]:
         (row.tokens, count(row.tokens)),
         (row.dollars, money(row.dollars) if of_run else "–"),
         (row.seconds, seconds),
-        (row.failed if row.kind != "control" else None, count(row.failed) if row.kind != "control" else "–"),
+        (
+            row.failed if row.kind != "control" else None,
+            count(row.failed) if row.kind != "control" else "–",
+        ),
         (row.failed_items, items),
     ]
 
@@ -179,7 +182,9 @@ def _markdown_board(board: Board) -> list[str]:
     about = f"{manifest.sae} on {manifest.subject}; benchmark {manifest.digest[:16]}"
     parts = [f"### {_text(manifest.name)}", _text(about)]
     parts += [_text(manifest.drawn)] if manifest.drawn else []
-    headings = [f"{text}{' †' if name in board.blind else ''}" for name, text in board.columns.items()]
+    headings = [
+        f"{text}{' †' if name in board.blind else ''}" for name, text in board.columns.items()
+    ]
     first = next(iter(board.columns))
     head = ["explainer", "mind", *headings, f"skill ({board.columns[first]})", "against the top"]
     for group in board.groups:

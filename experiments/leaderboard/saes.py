@@ -103,9 +103,7 @@ def _shared(manifest: Manifest) -> dict[str, Any]:
 def _ranking(explainer: str, mind: str, pairs: Sequence[tuple[Board, Entry]]) -> Ranking:
     columns = pairs[0][0].columns
     explained = [{one.index for one in entry.results} for _, entry in pairs]
-    bands = [
-        _bands(entry, features) for (_, entry), features in zip(pairs, explained, strict=True)
-    ]
+    bands = [_bands(entry, features) for (_, entry), features in zip(pairs, explained, strict=True)]
     common = set.intersection(*(set(own) for own in bands))
     take = {band: min(len(own[band]) for own in bands) for band in common}
     rows = []

@@ -130,7 +130,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         lines = str(error).splitlines() or [type(error).__name__]
         raise SubmissionError(f"{path}, line {number}: this is no JSON ({lines[0]}).") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise SubmissionError(f"{path}, after line {number}: it cannot be read ({error}).") from error
+        raise SubmissionError(
+            f"{path}, after line {number}: it cannot be read ({error})."
+        ) from error
 
 
 def parsed(form: type[Any], values: Any, path: Path, number: int) -> Any:
