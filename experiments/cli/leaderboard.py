@@ -353,7 +353,7 @@ def _source(
         yield source
 
 
-def _planted(suite: Any) -> FeatureSource:
+def _planted(suite: Any) -> Any:
     from ..planted import planted_source
 
     return planted_source(suite.planted, suite.per_class)

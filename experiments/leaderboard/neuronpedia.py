@@ -205,7 +205,7 @@ def write_export(
     if folder.exists():
         raise SagescopeError(f"{folder} is there already: name a new folder.")
     results = {one.index: one for one in results_of(run)}
-    ids = {"modelId": model or run.config["subject"], "layer": source or run.config["sae"]}
+    ids: dict[str, Any] = {"modelId": model or run.config["subject"], "layer": source or run.config["sae"]}
     counts = {"features": 0, "activations": 0, "explanations": 0}
     with new_folder(folder) as draft:
         for number, first in enumerate(range(0, len(results), BATCH)):
@@ -221,7 +221,7 @@ def write_export(
     return counts
 
 
-def _lines(run: Run, result: Result, ids: dict[str, str]) -> Iterator[tuple[str, BaseModel]]:
+def _lines(run: Run, result: Result, ids: dict[str, Any]) -> Iterator[tuple[str, BaseModel]]:
     events = {
         event.kind: event.payload for event in run.events(result.index, ["facts", "exemplars"])
     }
@@ -257,7 +257,7 @@ def _lines(run: Run, result: Result, ids: dict[str, str]) -> Iterator[tuple[str,
         )
 
 
-def _activation(one: dict[str, Any], ids: dict[str, str], name: str) -> ActivationLine:
+def _activation(one: dict[str, Any], ids: dict[str, Any], name: str) -> ActivationLine:
     values = one["activations"]
     return ActivationLine(
         **ids,

@@ -243,10 +243,11 @@ def _nested(parts: Any, inside: bool) -> bool:
     """Whether a parsed pattern repeats a part that repeats or branches."""
     for operator, argument in parts:
         name = str(operator)
-        repeats = name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT") and argument[1] > 1
+        repeats = name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
         if inside and (repeats or name in ("BRANCH", "GROUPREF")):
             return True
-        if any(_nested(part, inside or repeats) for part in _within(argument)):
+        below = inside or (repeats and argument[1] > 1)
+        if any(_nested(part, below) for part in _within(argument)):
             return True
     return False
 
