@@ -24,14 +24,15 @@ from ..agents.explainers import EXPLAINERS, Task, check, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..prompts.render import digest
-from ..sae.errors import BudgetExhausted, JournalError
+from ..sae.errors import BudgetExhausted, JournalError, SagescopeError
 from ..sae.source import FeatureSource
 from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
+from .random_weights import absent, drawn, random_source, stand_beside, usual
 from .recorded import RecordedSource
-from .results import Result, results_of, standing_events
+from .results import WHY_NOT, Result, results_of, standing_events
 from .scored import RunScorer, explanation_in, sentence
 from .scoring import chosen
 
@@ -40,6 +41,18 @@ log = logging.getLogger(__name__)
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
 T = TypeVar("T")
+#: What the run of the random-weights control has as the run itself.
+SAME = (
+    "explainer",
+    "mind",
+    "budget",
+    "seed",
+    "scorers",
+    "concurrency",
+    "retry_failed",
+    "prompts",
+    "run_budget",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,8 @@ class Job:
     features: indices. prompts: a folder of edited templates for a language model. budget: of each
     feature. run_budget: of all calls of the run, and of the seconds of this session. score: whether
     to score what was explained. concurrency: features at once (None: as many as suit the mind).
-    retry_failed: whether features that failed before are tried again.
+    retry_failed: whether features that failed before are tried again. controls: whether controls are
+    scored beside them.
     """
 
     features: Sequence[int]
@@ -63,6 +77,7 @@ class Job:
     retry_failed: bool = False
     prompts: Path | None = None
     run_budget: Budget = field(default_factory=Budget.of_run)
+    controls: bool = True
 
     @property
     def at_once(self) -> int:
@@ -101,13 +116,17 @@ def explain(
     prompts: Path | None = None,
     run_budget: Budget | None = None,
     watch: Watch | None = None,
+    controls: bool = True,
+    random_weights: int | None = None,
 ) -> list[Result]:
     """Explain features of a source, score the explanations, and return one result for each.
 
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
-    prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one. Works inside a running event loop too, as in a notebook.
+    prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one.
+    controls: whether the scores get their controls; random_weights: how many features of the model
+    with random weights are explained as one of them (see `random_weights`). Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, MindError for an explainer that needs a language model and gets none, JournalError where the run was begun with other settings. A feature that goes wrong
     raises nothing: its result has status "failed" and the error. One that was not begun because the
@@ -130,6 +149,7 @@ def explain(
         retry_failed,
         prompts,
         run_budget or Budget.of_run(),
+        controls,
     )
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
@@ -137,6 +157,8 @@ def explain(
             journal = stack.enter_context(Journal.open(Path(path) if path else None))
         begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
         run_to_end(work(job, source, begun, watch))
+        if score and controls:
+            _beside_random_weights(job, source, journal, begun, random_weights, watch)
         found = {result.index: result for result in results_of(begun, source)}
     return [found[feature] for feature in indices if feature in found]
 
@@ -151,6 +173,45 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
         await worker.score()
 
 
+def _beside_random_weights(
+    job: Job,
+    source: FeatureSource,
+    journal: Journal,
+    run: Run,
+    n: int | None,
+    watch: Watch | None,
+) -> None:
+    """Explain n features of the source's model with random weights as the run's were, beside them."""
+    if n is None:
+        n = usual(Mind(job.mind).is_language_model)
+    if not n:
+        absent(run, WHY_NOT["random_weights"])
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            other = random_source(source)
+            if other is None:
+                absent(run, "the features' source has no model whose weights could be random")
+                return
+            if isinstance(other, contextlib.AbstractContextManager):
+                stack.enter_context(other)
+            found = explain(
+                other,
+                drawn(other, n, job.seed),
+                **{name: getattr(job, name) for name in SAME},
+                run=f"{run.name}.random-weights",
+                journal=journal,
+                controls=False,
+                watch=watch,
+            )
+        except JournalError:
+            raise
+        except SagescopeError as error:
+            absent(run, sentence(error))
+            return
+    stand_beside(run, found)
+
+
 def score_run(
     source: FeatureSource,
     run: str,
@@ -160,6 +221,7 @@ def score_run(
     concurrency: int | None = None,
     retry_failed: bool = False,
     watch: Watch | None = None,
+    controls: bool = True,
 ) -> list[Result]:
     """Score what a run has concluded by scorers that have not scored it yet; return its results.
 
@@ -177,6 +239,7 @@ def score_run(
             scorers=scorers,
             concurrency=concurrency,
             retry_failed=retry_failed,
+            controls=controls,
         )
         worker = _Worker(job, source, begun, watch or (lambda *_: None))
         run_to_end(worker.score())
@@ -244,7 +307,15 @@ class _Worker:
         """Score what was explained, as far as that is not done."""
         job = self.job
         scorer = RunScorer(
-            self.source, self.run, job.seed, self.standing, job.scorers, again=job.retry_failed
+            self.source,
+            self.run,
+            job.seed,
+            self.standing,
+            job.scorers,
+            again=job.retry_failed,
+            controls=job.controls,
+            spending=self.spending,
+            prompts=job.prompts,
         )
         await self.all("Scoring", scorer.score)
 

@@ -26,9 +26,11 @@ from .journal import Run
 from .results import Result
 from .summary import (
     BANDS,
+    BLIND_LINE,
     COLUMNS,
     ROWS,
     band_name,
+    control_line,
     cost_line,
     count,
     group_line,
@@ -95,6 +97,8 @@ def render_report(run: Run) -> str:
         means=means(results) if results else [],
         verdicts=verdict_line(results) if results else "",
         words=word_line(results),
+        uncontrolled=control_line(results),
+        blind_line=BLIND_LINE,
         cost=cost_line(results),
         columns=COLUMNS,
         rows=ROWS,

@@ -18,7 +18,8 @@ from ..sae.errors import RuleError
 from ..sae.source import FeatureId, FeatureSource
 from ..sae.tokens import TokenActivations
 from .journal import Event, Run
-from .scoring import CONTROL_NAMES, SCORE_NAMES, Score
+from .scoring import CONTROL_NAMES, SCORE_NAMES, Score, blind_to
+from .scoring.bench import Blind
 
 #: The scores that every result names. Others may stand beside them.
 HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", "input")
@@ -26,8 +27,17 @@ HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", 
 #: Why a control may be missing.
 WHY_NOT = {
     "random_explanation": "no other feature of the run has an explanation",
+    "shuffled_activations": "not scored",
+    "single_token": "the feature never fires on the explain split",
     "token_lookup": "the feature never fires on the explain split",
+    "one_shot": "nothing was said at once",
+    "random_weights": "not asked for: --random-weights makes it",
 }
+#: Why none of them is there.
+UNCONTROLLED = "scored without controls; `sagescope score` makes them"
+
+#: What a "scored" event may say beside its scores.
+ABOUT = ("explanation_of", "feature", "run", "why")
 
 #: Scores by name; None for one that was not made.
 Scores = dict[str, Score | None]
@@ -91,7 +101,8 @@ class Result(_Frozen):
 
     feature: SUBJECT/SAE/INDEX. details: per score set, what stands behind the headline scores
     (recall by activation quantile, the mixture of contexts, items that failed), and why a control
-    is missing. error: what went wrong, for "failed".
+    is missing. error: what went wrong, for "failed". controlled: whether controls stand beside the
+    scores. blind: score → what it does not see of a label, "extra" or "missing".
     """
 
     feature: str
@@ -107,6 +118,8 @@ class Result(_Frozen):
     seed: int
     error: str | None = None
     details: dict[str, Any] = {}
+    controlled: bool = True
+    blind: dict[str, tuple[Blind, ...]] = {}
 
     @property
     def index(self) -> int:
@@ -137,7 +150,7 @@ def standing_events(run: Run, feature: int | None = None) -> dict[int, dict[str,
     one before.
     """
     standing: dict[int, dict[str, Any]] = {}
-    kinds = ["facts", "started", "concluded", "scored", "undone"]
+    kinds = ["facts", "started", "concluded", "said_at_once", "scored", "undone"]
     for event in run.in_force(feature, kinds):
         if event.feature is None:
             continue
@@ -198,12 +211,13 @@ def _result(
         explanation._source = source
         spent = conclusion["spent"]
         config = run.config
+        scores = _scores(standing.get("explanation")) or dict.fromkeys(HEADLINE)
         return Result(
             feature=str(FeatureId(config["subject"], config["sae"], feature)),
             stratum=standing["facts"]["stratum"] if standing.get("facts") else None,
             status=conclusion["status"],
             explanation=explanation,
-            scores=_scores(standing.get("explanation")) or dict.fromkeys(HEADLINE),
+            scores=scores,
             controls={name: _scores(standing.get(name)) for name in CONTROL_NAMES},
             cost=Cost(
                 calls=int(spent.get("calls", 0)),
@@ -218,6 +232,8 @@ def _result(
             seed=config["seed"],
             error=conclusion.get("error"),
             details=dict(_details(standing)),
+            controlled=_is_controlled(standing),
+            blind={name: blind for name in scores if (blind := blind_to(name))},
         )
 
 
@@ -230,6 +246,11 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
     return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *known, *made])}
 
 
+def _is_controlled(standing: Mapping[str, Any]) -> bool:
+    """Whether anything was scored beside the explanation; of what has no scores, True."""
+    return "explanation" not in standing or any(name in standing for name in CONTROL_NAMES)
+
+
 def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in ("explanation", *CONTROL_NAMES):
         if name in standing:
@@ -238,7 +259,10 @@ def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             # The texts that were made and run are many: they are for the transcript.
             of_control = {"recall_by_quantile"} & behind.keys()
             kept = behind.keys() - {"items"} if name == "explanation" else of_control
-            about = {key: scored[key] for key in ("explanation_of", "why") if key in scored}
+            about = {key: scored[key] for key in ABOUT if key in scored}
+            if name == "one_shot" and (said := standing.get("said_at_once")):
+                about["description"] = said["explanation"]["description"]
+                about["spent"] = said["spent"]
             yield name, {**about, **{key: behind[key] for key in sorted(kept)}}
         elif "explanation" in standing:
-            yield name, {"why": WHY_NOT[name]}
+            yield name, {"why": WHY_NOT[name] if _is_controlled(standing) else UNCONTROLLED}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ..agents.budget import Spending
 from ..agents.records import Explanation
 from ..sae.errors import JournalError
 from ..sae.source import FeatureSource
 from .journal import Run
+from .one_shot import at_once, why_none
 from .recorded import RecordedSource
 from .results import made_by, standing_events, with_scores
-from .scoring import Simulator, Target, chosen, score_simulator, simulators
+from .scoring import Simulator, Target, chosen, score_simulator, simulators, target_of
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,9 @@ class RunScorer:
     """Scores what a run concluded, as far as that is not done.
 
     standing: feature → what counts of its events (see `standing_events`); scores are added to it.
-    scorers: by name, None those that run by default. again: whether what could not be scored before is tried again.
+    scorers: by name, None those that run by default. again: whether what could not be scored before
+    is tried again. controls: whether controls are scored too. spending: of the run, for what a
+    control asks of a language model. prompts: a folder of edited templates for that.
     """
 
     def __init__(
@@ -36,11 +41,15 @@ class RunScorer:
         standing: dict[int, dict[str, Any]] | None = None,
         scorers: Sequence[str] | None = None,
         again: bool = False,
+        controls: bool = True,
+        spending: Spending | None = None,
+        prompts: Path | None = None,
     ):
         self.source, self.run = source, run
         self.standing = standing_events(run) if standing is None else standing
         self._seed, self._again = seed, again
         self._scorers = chosen(scorers)
+        self._controls, self._spending, self._prompts = controls, spending, prompts
         self._read: dict[int, Explanation | None] = {}
 
     async def score(self, feature: int) -> None:
@@ -49,20 +58,26 @@ class RunScorer:
         explanation = self._explanation(feature)
         if explanation is None:
             return
-        other = self._other(feature)
+        other = self._other(feature) if self._controls else None
         target = Target(RecordedSource(self.source, self.run), feature, self._seed)
         random = self._explanation(other) if other is not None else None
         about = {"random_explanation": {"explanation_of": other}} if random else {}
+        one_shot = await self._one_shot(feature) if self._controls else None
         try:
-            subjects = simulators(target, explanation, random)
+            subjects = simulators(
+                target, explanation, random, one_shot=one_shot, controlled=self._controls
+            )
         except JournalError:
             raise
         except Exception as error:
             log.info("scoring feature %d failed", feature, exc_info=True)
-            for name in ("explanation", *about, "token_lookup"):
+            whole = ("explanation", *about, "shuffled_activations", "single_token", "token_lookup")
+            for name in whole if self._controls else whole[:1]:
                 if name not in standing:
                     self._scored(feature, name, {**about.get(name, {}), "why": sentence(error)})
             return
+        wordy = {"explanation": explanation, "one_shot": one_shot}
+        wordy["shuffled_activations"] = explanation
         for name, simulator in subjects.items():
             fails = "why" in standing.get(name, {})
             again = self._again and fails
@@ -70,11 +85,40 @@ class RunScorer:
             scorers = [scorer for scorer in self._scorers if scorer not in made]
             if not scorers or (fails and not again):
                 continue
-            if name == "explanation" and explanation.rule is None:
+            if (said := wordy.get(name)) and said.rule is None:
                 marks = {"why": NO_RULE}
             else:
-                marks = await self._marks(target, simulator, scorers)
+                marks = await self._marks(target_of(name, target), simulator, scorers)
             self._scored(feature, name, {**about.get(name, {}), **marks})
+
+    async def _one_shot(self, feature: int) -> Explanation | None:
+        """What the run's mind says at once: from the journal, or asked now and written there."""
+        standing = self.standing[feature]
+        if said := standing.get("said_at_once"):
+            with self.run.reading(feature):
+                return Explanation.model_validate(said["explanation"])
+        if "why" in standing.get("one_shot", {}) and not self._again:
+            return None
+        why = why_none(self.run.config, self._prompts)
+        try:
+            found = None if why else await self._asked(feature)
+        except JournalError:
+            raise
+        except Exception as error:
+            log.info("the one-shot control of feature %d failed", feature, exc_info=True)
+            found, why = None, sentence(error)
+        if found is None:
+            if why:
+                self._scored(feature, "one_shot", {"why": why})
+            return None
+        explanation, spent = found
+        said = {"explanation": explanation.model_dump(), "spent": spent}
+        self.run.write("said_at_once", said, feature)
+        standing["said_at_once"] = said
+        return explanation
+
+    async def _asked(self, feature: int) -> tuple[Explanation, dict[str, float]] | None:
+        return await at_once(self.source, self.run, feature, self._spending, self._prompts)
 
     async def _marks(
         self, target: Target, simulator: Simulator, scorers: Sequence[str]

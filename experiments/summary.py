@@ -11,10 +11,15 @@ from ..agents.records import MeasuredGroup, ProbeCounts
 from ..agents.rules.render import strength
 from ..sae.evidence import QUANTILES
 from .results import Result, Scores
-from .scoring import Score, mean_with_interval
+from .scoring import Score, blind_to, mean_with_interval
+from .scoring.bench import Blind
 
-#: The scores of a table, coverage first: name → heading.
-COLUMNS = {
+#: What a score does not see (see `scoring.sanity`): mark behind its heading, and what it means.
+MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻"}
+BLIND_LINE = (
+    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others."
+)
+_HEADINGS = {
     "coverage": "coverage",
     "recall": "band recall",
     "precision": "precision",
@@ -24,12 +29,23 @@ COLUMNS = {
     "boundary": "boundary",
     "input": "input",
 }
+#: The scores of a table, coverage first: name → heading, with its marks.
+COLUMNS = {
+    name: heading + "".join(MARKS[kind] for kind in blind_to(name))
+    for name, heading in _HEADINGS.items()
+}
 #: Whose scores: name → heading.
 ROWS = {
     "explanation": "explanation",
     "random_explanation": "random explanation",
+    "shuffled_activations": "shuffled activations",
+    "single_token": "single token",
     "token_lookup": "token lookup",
+    "one_shot": "one-shot",
+    "random_weights": "random weights",
 }
+#: What is said of results that stand without controls.
+UNCONTROLLED = "uncontrolled"
 #: Bands of a feature's non-zero activations, as quantiles.
 BANDS = tuple(pairwise((0.0, *QUANTILES, 1.0)))
 #: The two kinds of features, which every run reports apart (see `sagescope.sae.lookup`).
@@ -54,9 +70,13 @@ class Means:
 
 
 def means(results: Sequence[Result]) -> list[Means]:
-    """The means of explanations and controls, for each stratum that occurs, and always for all."""
+    """The means of explanations and controls, for each stratum that occurs, and always for all.
+
+    Controls that no result has are left out.
+    """
+    there = [of for of in ROWS if of == "explanation" or any(scores_of(r, of) for r in results)]
     return [
-        _means(group, of, members) for group, members in by_stratum(results).items() for of in ROWS
+        _means(group, of, members) for group, members in by_stratum(results).items() for of in there
     ]
 
 
@@ -68,11 +88,16 @@ def by_stratum(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 def _means(group: str, of: str, results: Sequence[Result]) -> Means:
     found = [scores_of(result, of) or {} for result in results]
+    # One feature with random weights may stand beside several.
+    units = [result.details.get(of, {}).get("feature", result.feature) for result in results]
     return Means(
         group,
         of,
         len(results),
-        {name: mean_with_interval([scores.get(name) for scores in found]) for name in COLUMNS},
+        {
+            name: mean_with_interval([scores.get(name) for scores in found], units)
+            for name in COLUMNS
+        },
         tuple(_mean([*_recalls(results, of, band)]) for band in BANDS),
     )
 
@@ -85,6 +110,17 @@ def verdict_line(results: Sequence[Result]) -> str:
     short = sum(result.status == "out_of_budget" for result in results)
     ended = f"; {short} of {len(results)} ran out of budget" if short else ""
     return f"Verdicts of the probes: {', '.join(parts)}{ended}."
+
+
+def control_line(results: Sequence[Result]) -> str:
+    """A warning where results stand without controls; "" where all have them."""
+    without = sum(not result.controlled for result in results)
+    if not without:
+        return ""
+    return (
+        f"{UNCONTROLLED.capitalize()}: {without} of {len(results)} features have no controls beside "
+        f"their scores."
+    )
 
 
 def word_line(results: Sequence[Result]) -> str:

@@ -12,15 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..sae.visible import visible
+from .calibration import Calibration
 from .comparison import Comparison, Row
 from .estimate import Estimate
 from .results import Cost, Result
 from .scoring import Score
-from .scoring.compare import NOT_SHOWN
+from .scoring.compare import NOT_SHOWN, Difference
 from .summary import (
     BANDS,
+    BLIND_LINE,
     COLUMNS,
     ROWS,
+    UNCONTROLLED,
     Means,
     band_name,
     count,
@@ -50,6 +53,7 @@ def results_page(results: Sequence[Result], width: int) -> Group:
         bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
         table = _means_wide if wide else _means_narrow
         tables += table(MEANS_TITLE, headings, found, scores)
+        tables.append(text(BLIND_LINE, "dim"))
         tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
     return Group(*tables)
 
@@ -103,7 +107,7 @@ def _means_wide(
             ROWS[row.of],
             *shown,
             style="" if first else "dim",
-            end_section=row.of == list(ROWS)[-1],
+            end_section=row.of == rows[-1].of,
         )
     return [table]
 
@@ -140,6 +144,8 @@ def _explanation(result: Result) -> Text:
         shown.append(f" (by its own word {visible(result.explanation.said)})", "dim")
     if result.status != "concluded":
         shown.append(" (out of budget)", "yellow")
+    if not result.controlled:
+        shown.append(f"\n{UNCONTROLLED}", "yellow")
     return shown.append(_cost(result.cost), "dim")
 
 
@@ -164,8 +170,9 @@ def score_cell(score: Score | None) -> Text:
 def comparison_page(found: Comparison) -> Group:
     """A table a pair of runs, and how many features are left out."""
     pairs = list(dict.fromkeys((row.left, row.right) for row in found.rows))
-    tables = [_comparison(left, right, found.rows) for left, right in pairs]
+    tables: list[RenderableType] = [_comparison(left, right, found.rows) for left, right in pairs]
     left_out = f"; {found.left_out} that not all runs have are left out" if found.left_out else ""
+    tables.append(text(BLIND_LINE, "dim"))
     return Group(*tables, text(f"Paired over {found.features} common features{left_out}."))
 
 
@@ -178,7 +185,6 @@ def _comparison(left: str, right: str, rows: Sequence[Row]) -> Table:
     own = [row for row in rows if (row.left, row.right) == (left, right)]
     for place, row in enumerate(own):
         one = row.found
-        known = one.low is not None and one.high is not None
         first = not place or own[place - 1].group != row.group
         table.add_row(
             f"{row.group} ({one.n})" if first else "",
@@ -186,11 +192,39 @@ def _comparison(left: str, right: str, rows: Sequence[Row]) -> Table:
             two_decimals(one.left),
             two_decimals(one.right),
             two_decimals(one.value) if one.shown else text(NOT_SHOWN, "dim"),
-            f"{two_decimals(one.low)} to {two_decimals(one.high)}" if known else "–",
+            _between(one),
             "–" if one.adjusted is None else f"{one.adjusted:.3f}",
             end_section=place + 1 == len(own) or own[place + 1].group != row.group,
         )
     return table
+
+
+def calibration_page(found: Calibration) -> Group:
+    """How far a run's verdicts hold on fresh probes: by bin of posterior, and in all."""
+    table = _titled("Posteriors and fresh probes of the weaker side (95 % intervals)")
+    for heading in ("posterior", "hypotheses", "mean posterior", "fresh probes agree", "interval"):
+        table.add_column(heading, justify="right")
+    for one in found.bins:
+        table.add_row(
+            f"{two_decimals(one.low)}–{two_decimals(one.high)}",
+            str(one.n),
+            two_decimals(one.posterior),
+            two_decimals(one.observed.value),
+            _between(one.observed),
+        )
+    whole = Table(box=box.SIMPLE_HEAD, show_header=False)
+    for name, score in (
+        ("expected calibration error", found.ece),
+        ("confirmed hypotheses that hold", found.precision),
+        ("fresh probes of confirmed ones that agree", found.agreement),
+    ):
+        whole.add_row(name, two_decimals(score.value), _between(score), score.reason or "")
+    return Group(table, whole)
+
+
+def _between(score: Score | Difference) -> str:
+    known = score.low is not None
+    return f"{two_decimals(score.low)} to {two_decimals(score.high)}" if known else "–"
 
 
 def facts_table(rows: Iterable[dict[str, Any]]) -> Table:

@@ -95,6 +95,19 @@ class ModelSource:
             raise FeatureError("Only evidence that the source has collected itself can be shipped.")
         return self._evidence.ship(features, target)
 
+    def with_random_weights(self, tokens: int) -> ModelSource | None:
+        """The same SAE's features on the model with random weights; None without a corpus.
+
+        tokens: of the source's corpus, if it has so many; they are collected as all evidence is,
+        once. Close it too.
+        """
+        held = self._evidence
+        if isinstance(held, Evidence):
+            return None
+        subject = self.reader.subject.with_random_weights()
+        reader = LatentReader(subject, self.reader.sae)
+        return ModelSource(reader, held.of(reader, tokens))
+
     @property
     def key(self) -> dict[str, Any] | None:
         """All that its numbers depend on, as JSON values: what a run is held to (None: unknown)."""

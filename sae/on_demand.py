@@ -37,6 +37,11 @@ class EvidenceOnDemand:
         self._root, self._progress = root, progress
         self._held: Evidence | None = None
 
+    def of(self, reader: LatentReader, tokens: int) -> EvidenceOnDemand:
+        """The evidence of another reader's features on the same corpus, of at most `tokens` of it."""
+        fewer = min(tokens, self._tokens)
+        return EvidenceOnDemand(reader, self._corpus, fewer, self._root, self._progress)
+
     @cached_property
     def key(self) -> dict[str, Any]:
         """All that the numbers depend on: the same wherever they come from."""

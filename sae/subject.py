@@ -115,6 +115,21 @@ class SubjectModel:
                 f"another."
             ) from error
 
+    def with_random_weights(self, seed: int = 0) -> SubjectModel:
+        """The same architecture and tokenizer with weights that know nothing.
+
+        Each tensor of weights, the embeddings among them, is drawn anew from a normal distribution
+        with its own mean and standard deviation (the "re-randomized" model of Heap et al. 2025).
+        """
+        model = copy.deepcopy(self.model)
+        draw = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weights in model.parameters():
+                known = weights.float()
+                noise = torch.randn(weights.shape, generator=draw).to(weights.device)
+                weights.copy_(known.mean() + noise * known.std(correction=0))
+        return SubjectModel(model, self.tokenizer, f"{self.id}+random-weights")
+
     @cached_property
     def bridge(self) -> TransformerBridge:
         """The same weights as a TransformerBridge (eager attention, hooks everywhere)."""

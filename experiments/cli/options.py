@@ -143,4 +143,19 @@ Scorers = Annotated[
         help="Scorers by name, comma-separated, or `all`; else those that run by default.",
     ),
 ]
+Controls = Annotated[
+    bool,
+    typer.Option(
+        "--controls/--no-controls", help="Score controls too; without, results are uncontrolled."
+    ),
+]
+RandomWeights = Annotated[
+    int | None,
+    typer.Option(
+        "--random-weights",
+        min=0,
+        help="Features of the model with random weights that are explained as a control.",
+        show_default="8, with a language model 0",
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]

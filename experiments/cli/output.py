@@ -20,7 +20,7 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
-    from ..summary import cost_line, verdict_line, word_line
+    from ..summary import control_line, cost_line, verdict_line, word_line
     from ..tables import results_page
     from ..terminal import console
 
@@ -29,6 +29,8 @@ def print_results(found: list[Result], as_json: bool) -> None:
         out.print("No feature of this run is done yet.")
         return
     out.print(results_page(found, out.width))
+    if warning := control_line(found):
+        out.print(warning, style="yellow")
     out.print(verdict_line(found))
     if said := word_line(found):
         out.print(said)

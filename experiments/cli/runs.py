@@ -40,6 +40,8 @@ def explain(
         bool, typer.Option("--score/--no-score", help="Score the explanations and controls.")
     ] = True,
     scorers: options.Scorers = None,
+    controls: options.Controls = True,
+    random_weights: options.RandomWeights = None,
     retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
@@ -91,6 +93,8 @@ def explain(
                 journal=file,
                 score=score,
                 scorers=opening.names(scorers),
+                controls=controls,
+                random_weights=random_weights,
                 concurrency=concurrency,
                 retry_failed=retry_failed,
                 run_budget=run_budget,
@@ -117,6 +121,7 @@ def explain(
 def score(
     name: options.RunName,
     scorers: options.Scorers = None,
+    controls: options.Controls = True,
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
@@ -142,6 +147,7 @@ def score(
             name,
             journal=file,
             scorers=opening.names(scorers),
+            controls=controls,
             concurrency=concurrency,
             retry_failed=retry_failed,
             watch=bar,
@@ -209,6 +215,36 @@ def compare(
 
 
 @app.command()
+def calibrate(
+    name: options.RunName,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fresh probes.")] = 1,
+    subject: options.Subject = options.SUBJECT,
+    sae: options.Sae = None,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: options.Tokens = options.TOKENS,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Try a run's verdicts on fresh probes: are posteriors and "confirmed" to be believed?"""
+    from ..calibration import calibrate as calibrated
+
+    with (
+        opening.open_journal(journal) as file,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+    ):
+        found = calibrated(source, name, journal=file, seed=seed)
+    if as_json:
+        output.print_json([{"run": name, **found.as_json()}])
+    else:
+        from ..tables import calibration_page
+        from ..terminal import console
+
+        console().print(calibration_page(found))
+
+
+@app.command()
 def show(
     name: options.RunName,
     feature: Annotated[
@@ -254,6 +290,8 @@ def demo(
     seed: options.Seed = 0,
     run: Annotated[str, typer.Option("--run", help="The run's name.")] = "demo",
     page: options.ReportPath = Path("report.html"),
+    controls: options.Controls = True,
+    random_weights: options.RandomWeights = None,
     concurrency: options.Concurrency = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
@@ -276,6 +314,8 @@ def demo(
                     seed=seed,
                     run=run,
                     journal=file,
+                    controls=controls,
+                    random_weights=random_weights,
                     concurrency=concurrency,
                     watch=bar,
                 )

@@ -19,7 +19,7 @@ from pydantic import Field
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
 from . import fade, generated, predictive, simulation, uniform  # noqa: F401 (they register scorers)
-from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
+from .bench import SCORERS, Details, Item, Marks, Scorer, Target, blind_to, chosen, scorer
 from .controls import CONTROL_NAMES, controls, target_of
 from .score import Score, mean_with_interval
 from .simulator import Context, RuleSimulator, Simulator, simulator_of
@@ -39,6 +39,7 @@ __all__ = [
     "Scorer",
     "Simulator",
     "Target",
+    "blind_to",
     "chosen",
     "mean_with_interval",
     "score_explanation",

@@ -7,10 +7,10 @@ explanation and every control.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -173,6 +173,8 @@ class Marks:
 
 
 Function = Callable[[Target, Simulator], Awaitable[Marks]]
+#: What a score may fail to see of a label: truth that it leaves out, or what it claims beside it.
+Blind = Literal["extra", "missing"]
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,15 @@ class Scorer:
 
     function: scores one simulator on one target; it may raise CannotAnswer where the simulator, or
     the feature source, cannot do what the scorer asks. default: whether it runs unless others are
-    chosen. version: goes up whenever its numbers change, so that a benchmark knows.
+    chosen. blind: score → what it does not see (see `sanity`); scores that see both have no entry.
+    version: goes up whenever its numbers change, so that a benchmark knows.
     """
 
     name: str
     scores: tuple[str, ...]
     function: Function
     default: bool
+    blind: Mapping[str, tuple[Blind, ...]] = field(default_factory=dict)
     version: int = 1
 
     async def __call__(self, target: Target, simulator: Simulator) -> Marks:
@@ -203,17 +207,26 @@ SCORERS: dict[str, Scorer] = {}
 
 
 def scorer(
-    name: str, scores: Sequence[str], default: bool = True, version: int = 1
+    name: str,
+    scores: Sequence[str],
+    default: bool = True,
+    blind: Mapping[str, tuple[Blind, ...]] | None = None,
+    version: int = 1,
 ) -> Callable[[Function], Scorer]:
     """Register a function of a target and a simulator as the scorer `name` (see Scorer)."""
 
     def register(function: Function) -> Scorer:
         if name in SCORERS:
             raise ValueError(f"two scorers are called {name!r}")
-        SCORERS[name] = Scorer(name, tuple(scores), function, default, version)
+        SCORERS[name] = Scorer(name, tuple(scores), function, default, blind or {}, version)
         return SCORERS[name]
 
     return register
+
+
+def blind_to(score: str) -> tuple[Blind, ...]:
+    """What a score does not see of a label, by its scorer's declaration; () for one that sees all."""
+    return next((one.blind[score] for one in SCORERS.values() if score in one.blind), ())
 
 
 def chosen(names: Sequence[str] | None) -> dict[str, Scorer]:

@@ -32,7 +32,7 @@ import numpy as np
 from ...sae.errors import TextError
 from ...sae.mixture import lots
 from ...sae.tokens import TokenActivations
-from .bench import Item, Marks, Target, reaches, scorer
+from .bench import Blind, Item, Marks, Target, reaches, scorer
 from .metrics import auc, gini
 from .score import Score, harmonic, interval, share
 from .simulator import Simulator
@@ -46,6 +46,11 @@ NAMES = (
     "input_any",
     "clarity",
 )
+#: Texts made from a label that is too narrow work as well as those from the whole truth.
+BLIND: dict[str, tuple[Blind, ...]] = {
+    **dict.fromkeys(NAMES, ("missing",)),
+    "boundary": ("extra", "missing"),
+}
 #: Texts of each kind.
 TEXTS = 24
 #: Share of the typical maximum, or of the maximum, that a text made to fire must reach.
@@ -54,7 +59,7 @@ FIRES_WELL = 0.5
 WINDOWS = 500
 
 
-@scorer("generated", NAMES)
+@scorer("generated", NAMES, blind=BLIND)
 async def generated(target: Target, simulator: Simulator) -> Marks:
     """Generative accuracy, boundary rejection and their harmonic mean; each text as an item."""
     if not target.stats.typical_max:

@@ -28,17 +28,23 @@ from __future__ import annotations
 import numpy as np
 
 from ...sae.evidence import QUANTILES
-from .bench import Band, Level, Marks, MixtureCounts, Target, reaches, scorer
+from .bench import Band, Blind, Level, Marks, MixtureCounts, Target, reaches, scorer
 from .metrics import auprc, pearson, sums_of
 from .score import Score, of_units, ratio
 from .simulator import Simulator
 
 NAMES = ("predictive_pearson", "predictive_auprc", "coverage", "recall", "precision")
+#: Each looks at one side only: what is covered, or what is claimed.
+BLIND: dict[str, tuple[Blind, ...]] = {
+    "coverage": ("extra",),
+    "recall": ("extra",),
+    "precision": ("missing",),
+}
 #: Edges of predicted levels, as shares of the typical maximum.
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
-@scorer("predictive", NAMES)
+@scorer("predictive", NAMES, blind=BLIND)
 async def predictive(target: Target, simulator: Simulator) -> Marks:
     """The five scores of this module's table, with the details behind them."""
     if reason := target.silent:

@@ -4,10 +4,18 @@ import asyncio
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sagescope.agents.rules.language import MAX_VALUES
+from sagescope.experiments.scoring import score_explanation, target_of
 from sagescope.experiments.scoring.bench import Target
-from sagescope.experiments.scoring.controls import controls, random_explanation, token_lookup
+from sagescope.experiments.scoring.controls import (
+    controls,
+    random_explanation,
+    single_token,
+    token_lookup,
+)
 
 
 def predicted(target: Target, simulator) -> np.ndarray:
@@ -58,8 +66,72 @@ def test_texts_of_the_table_do_not_read_the_score_split(make):
 
 def test_which_controls_there_are(make):
     target = Target(make.spelled(["red=8 green"], ["red=8 green"]), 0)
-    other = make.explanation(make.rule({"green": 1.0}))
-    assert list(controls(target, other)) == ["random_explanation", "token_lookup"]
-    assert list(controls(target, None)) == ["token_lookup"]
+    own, other = make.explanation(make.rule({"red": 1.0})), make.explanation(make.rule({"x": 1.0}))
+    always = ["shuffled_activations", "single_token", "token_lookup"]
+    assert list(controls(target, own, other)) == ["random_explanation", *always]
+    assert list(controls(target, own)) == always
+    assert list(controls(target, own, one_shot=other)) == [*always, "one_shot"]
     silent = Target(make.spelled(["red green"], ["red"]), 0)
-    assert list(controls(silent, None)) == []
+    assert list(controls(silent, own)) == ["shuffled_activations"]
+
+
+# --- A single token ------------------------------------------------------------------------------
+
+
+def test_the_single_token_is_the_commonest_that_fires(make):
+    # "house" is commoner and acts weakly; "green" fires most strongly, once.
+    explain = ["x red=4 house=0.1 red=2", "house=0.1 house=0.1 green=5", "red house red=0.1"]
+    target = Target(make.spelled(explain, ["x red=4 green=5"]), 0)
+    rule = single_token(target).rule
+    ((condition,),) = [clause.conditions for clause in rule.clauses]
+    assert condition.match.values == (" red",)
+    assert rule.clauses[0].level * rule.unit == pytest.approx(3)  # of the two that fire
+    assert predicted(target, single_token(target)).tolist() == pytest.approx([0, 3, 0])
+
+
+# --- Shuffled activations ------------------------------------------------------------------------
+
+
+def test_shuffling_moves_activations_and_nothing_else(make):
+    target = Target(make.words({"red": 4.0, "green": 2.4}), 0, seed=3)
+    shuffled = target_of("shuffled_activations", target)
+    before, after = target.measured, shuffled.measured
+    assert sorted(before) == sorted(after)
+    assert not np.array_equal(before, after)
+    assert shuffled.stats == target.stats
+    assert shuffled.text is target.text
+    again = target_of("shuffled_activations", target)
+    assert np.array_equal(again.measured, after)
+    other = target_of("shuffled_activations", Target(target.source, 0, seed=4))
+    assert not np.array_equal(other.measured, after)
+    assert target_of("explanation", target) is target_of("token_lookup", target) is target
+
+
+@given(values=st.lists(st.sampled_from([0, 0, 0, 1, 2, 5]), min_size=2, max_size=30))
+@settings(max_examples=25)
+def test_every_token_is_as_likely_to_get_any_activation(make, values):
+    """The shuffle is a true null: averaged over draws, what a token gets does not depend on it."""
+    half = len(values) // 2
+    texts = [" ".join(f"w={v}" for v in part) for part in (values[:half], values[half:]) if part]
+    source = make.spelled(["w=5"], texts)
+    draws = [target_of("shuffled_activations", Target(source, 0, n)).measured for n in range(600)]
+    tolerance = 5 * np.std(values) / np.sqrt(600) + 1e-9
+    assert np.abs(np.mean(draws, axis=0) - np.mean(values)).max() <= tolerance
+
+
+def test_a_perfect_explanation_scores_nothing_on_shuffled_activations(make):
+    own = make.explanation(make.rule({"red": 1.0, "green": 0.6}))
+    source, pearsons, precisions = make.words({"red": 4.0, "green": 2.4}), [], []
+    for seed in range(30):
+        found = asyncio.run(
+            score_explanation(own, source, 0, seed=seed, scorers=["predictive", "generated"])
+        )
+        assert found.scores["predictive_pearson"].value == pytest.approx(1)
+        null = found.controls["shuffled_activations"].scores
+        pearsons.append(null["predictive_pearson"].value)
+        precisions.append(null["precision"].value)
+        assert null["generative"].value is None
+        assert "fresh texts" in null["generative"].reason
+    assert np.mean(pearsons) == pytest.approx(0, abs=4 * np.std(pearsons) / np.sqrt(30))
+    density = float((Target(source, 0).measured > 0).mean())
+    assert np.mean(precisions) == pytest.approx(density, abs=4 * np.std(precisions) / np.sqrt(30))
