@@ -108,6 +108,7 @@ def run(
     max_cost: options.MaxCost = None,
     run_max_cost: options.RunMaxCost = None,
     concurrency: options.Concurrency = None,
+    controls: options.Controls = True,
     retry_failed: options.RetryFailed = False,
     sae: Annotated[
         str | None,
@@ -155,6 +156,7 @@ def run(
             run_budget=run_budget,
             concurrency=concurrency,
             retry_failed=retry_failed,
+            controls=controls,
             watch=bar,
         )
     for name, results in found.items():

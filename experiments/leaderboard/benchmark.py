@@ -35,13 +35,14 @@ def run_benchmark(
     concurrency: int | None = None,
     retry_failed: bool = False,
     prompts: Path | None = None,
+    controls: bool = True,
     run_budget: Budget | None = None,
     watch: Watch | None = None,
 ) -> dict[str, list[Result]]:
     """Explain and score a benchmark's features: one run for each seed; results by the run's name.
 
     A run that was begun is gone on with. seeds: of the manifest's; None for all. budget: of each
-    feature, run_budget: of each run. Raises BenchmarkError where the source is not what the manifest
+    feature, run_budget: of each run. controls: without them the row is marked as uncontrolled. Raises BenchmarkError where the source is not what the manifest
     was frozen on, UnknownName for an unknown explainer or mind, JournalError where a run of that name
     has other settings.
     """
@@ -66,6 +67,7 @@ def run_benchmark(
             concurrency=concurrency,
             retry_failed=retry_failed,
             prompts=prompts,
+            controls=controls,
             run_budget=run_budget or Budget.of_run(),
         )
         name = run_name(manifest, explainer, mind, seed)

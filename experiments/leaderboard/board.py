@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..journal import Journal
-from ..scoring import SCORERS, Score, mean_with_interval
+from ..scoring import Score, blind_to, mean_with_interval
 from ..scoring.compare import NOT_SHOWN, Difference, corrected, difference
 from ..scoring.score import RESAMPLES_OF_MEAN, of_units
-from ..summary import COLUMNS, STRATA
+from ..summary import COLUMNS, MARKS, STRATA
 from .manifest import Manifest
 from .rows import Entry, Kind, entries_of
 
@@ -96,15 +96,19 @@ class Row:
 class Board:
     """A benchmark's table. columns: score → heading, coverage first. rows: the best first.
 
-    entries: what the rows were made from, in their order. blind: scores that cannot see labels too many. left_out: a sentence for each run without a place.
+    entries: what the rows were made from, in their order. left_out: a sentence for each run without a place.
     """
 
     manifest: Manifest
     columns: dict[str, str]
     rows: tuple[Row, ...]
     entries: tuple[Entry, ...] = ()
-    blind: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def blind(self) -> dict[str, list[str]]:
+        """Score → what it does not see of a label, for those that do not see all."""
+        return {name: [*kinds] for name in self.columns if (kinds := blind_to(name))}
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -122,7 +126,7 @@ class Board:
             "benchmark": self.manifest.name,
             "digest": self.manifest.digest,
             "manifest": self.manifest.model_dump(mode="json"),
-            "blind_to_extra_labels": sorted(self.blind),
+            "blind": self.blind,
             "rows": [row.as_json() for row in self.rows],
             "left_out": list(self.left_out),
         }
@@ -149,23 +153,18 @@ def board(
     top = next((entry for entry in entries if entry.kind != "control"), None)
     against = _against(top, entries, columns)
     rows = [_row(entry, manifest, columns, against.get(id(entry), {})) for entry in entries]
-    return Board(manifest, columns, tuple(rows), tuple(entries), _blind(manifest), found.left_out)
+    return Board(manifest, columns, tuple(rows), tuple(entries), found.left_out)
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:
-    """The headings of the benchmark's scores: those of every table first."""
+    """The headings of the benchmark's scores, with their marks: those of every table first."""
     ordered = [name for name in COLUMNS if name in manifest.scores]
     others = [name for name in manifest.scores if name not in COLUMNS]
-    return {name: COLUMNS.get(name, name.replace("_", " ")) for name in [*ordered, *others]}
+    return {name: COLUMNS.get(name) or _heading(name) for name in [*ordered, *others]}
 
 
-def _blind(manifest: Manifest) -> frozenset[str]:
-    """Scores whose scorer, or which themselves, are marked as blind to labels too many."""
-    found: set[str] = set()
-    for frozen in manifest.scorers:
-        mark = getattr(SCORERS.get(frozen.name), "blind", ())
-        found |= set(frozen.scores) if mark is True else set(mark or ())
-    return frozenset(found & set(manifest.scores))
+def _heading(name: str) -> str:
+    return name.replace("_", " ") + "".join(MARKS[kind] for kind in blind_to(name))
 
 
 def _rank(entry: Entry, columns: dict[str, str], expected: int) -> tuple[bool, bool, float, str]:

@@ -205,7 +205,10 @@ def write_export(
     if folder.exists():
         raise SagescopeError(f"{folder} is there already: name a new folder.")
     results = {one.index: one for one in results_of(run)}
-    ids: dict[str, Any] = {"modelId": model or run.config["subject"], "layer": source or run.config["sae"]}
+    ids: dict[str, Any] = {
+        "modelId": model or run.config["subject"],
+        "layer": source or run.config["sae"],
+    }
     counts = {"features": 0, "activations": 0, "explanations": 0}
     with new_folder(folder) as draft:
         for number, first in enumerate(range(0, len(results), BATCH)):

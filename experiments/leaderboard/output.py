@@ -20,7 +20,7 @@ from ...sae.paths import new_file
 from ...sae.visible import visible
 from ..scoring import Score
 from ..scoring.compare import NOT_SHOWN, Difference
-from ..summary import count, money, two_decimals
+from ..summary import BLIND_LINE, count, money, two_decimals
 from .board import Board, Row, says
 from .saes import Ranking, rank_saes
 
@@ -64,6 +64,7 @@ def as_page(boards: Sequence[Board], rankings: Sequence[Ranking], refused: Seque
         rankings=rankings,
         refused=refused,
         costs=COSTS,
+        blind_line=BLIND_LINE,
         style=_own("leaderboard.css"),
         script=_own("leaderboard.js"),
     )
@@ -182,9 +183,7 @@ def _markdown_board(board: Board) -> list[str]:
     about = f"{manifest.sae} on {manifest.subject}; benchmark {manifest.digest[:16]}"
     parts = [f"### {_text(manifest.name)}", _text(about)]
     parts += [_text(manifest.drawn)] if manifest.drawn else []
-    headings = [
-        f"{text}{' †' if name in board.blind else ''}" for name, text in board.columns.items()
-    ]
+    headings = [*board.columns.values()]
     first = next(iter(board.columns))
     head = ["explainer", "mind", *headings, f"skill ({board.columns[first]})", "against the top"]
     for group in board.groups:
@@ -199,7 +198,7 @@ def _markdown_board(board: Board) -> list[str]:
         size = board.rows[0].groups[group].features
         caption = f"{group.capitalize()} features ({size}):"
         parts += [caption, _table([*head, *(COSTS if group == "all" else ())], rows)]
-    parts += ["† blind to extra labels."] if board.blind else []
+    parts += [BLIND_LINE] if board.blind else []
     return parts + [_text(line) for line in board.left_out]
 
 

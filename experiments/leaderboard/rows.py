@@ -17,6 +17,8 @@ from .manifest import Manifest, differences
 
 #: What a run's settings say of the explanations that were handed in.
 SUBMISSION = "submission"
+#: Controls that depend on nothing but the feature: the same beside every explanation.
+OF_THE_FEATURE = ("single_token", "token_lookup")
 Kind = Literal["run", "submitted", "control"]
 
 
@@ -48,14 +50,8 @@ class Entry:
 
     @property
     def controlled(self) -> bool:
-        """Whether controls were scored beside every scored explanation."""
-        scored = [one for one in self.results if one.scores.get("coverage") or _any(one)]
-        marked = all(getattr(one, "controlled", True) is not False for one in scored)
-        return marked and all(any(one.controls.values()) for one in scored)
-
-
-def _any(result: Result) -> bool:
-    return any(score is not None for score in result.scores.values())
+        """Whether controls were scored beside every explanation."""
+        return all(one.controlled for one in self.results)
 
 
 @dataclass(frozen=True)
@@ -163,7 +159,7 @@ def _controls(entries: Sequence[Entry]) -> list[Entry]:
         if not any(counts):
             continue
         entry = entries[counts.index(max(counts))]
-        about = f"beside {entry.explainer}" if name == "random_explanation" else ""
+        about = "" if name in OF_THE_FEATURE else f"beside {entry.explainer}"
         heading = ROWS.get(name, name.replace("_", " "))
         found.append(
             replace(entry, kind="control", explainer=heading, mind="–", about=about, of=name)
