@@ -9,8 +9,8 @@ without any text of the feature's own probes. They run on the feature source lik
 | posterior | the verdict's: probability that a fresh probe of the weaker side agrees | `agents.records.Verdict` |
 | observed | share of fresh probes of that side that agree | |
 | ECE | Σ over bins of posterior, (hypotheses in the bin / all) × abs(mean posterior − mean observed) | Naeini, Cooper & Hauskrecht 2015 |
-| precision of "confirmed" | share of confirmed hypotheses whose fresh probes agree, on each side, at least as often as `CONFIRMED` asks | |
-| agreement of "confirmed" | share of fresh probes of confirmed hypotheses that agree, the mean of the two sides | |
+| precision of "confirmed" | share of fresh probes of confirmed hypotheses that agree: the mean of the two sides, then over hypotheses | |
+| held | share of confirmed hypotheses whose fresh probes agree, on each side, at least as often as `CONFIRMED` asks; some thirty probes miss that now and then where it is true | |
 
 Intervals resample features, since the hypotheses of one feature are of one text.
 """
@@ -89,13 +89,13 @@ class Bin:
 class Calibration:
     """How far a run's verdicts hold. tried: every hypothesis that had fresh probes.
 
-    ece, precision, agreement: see the module. bins: those that hold any hypothesis.
+    ece, precision, held: see the module. bins: those that hold any hypothesis.
     """
 
     tried: tuple[Tried, ...]
     ece: Score
     precision: Score
-    agreement: Score
+    held: Score
     bins: tuple[Bin, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Calibration:
         return {
             "ece": self.ece.model_dump(),
             "precision": self.precision.model_dump(),
-            "agreement": self.agreement.model_dump(),
+            "held": self.held.model_dump(),
             "bins": [{**asdict(b), "observed": b.observed.model_dump()} for b in self.bins],
             "hypotheses": [{**asdict(one), "observed": one.observed} for one in self.tried],
         }
@@ -204,8 +204,8 @@ def calibration_of(tried: Sequence[Tried], seed: int = 0) -> Calibration:
     return Calibration(
         tuple(tried),
         _ece(known, seed),
-        _mean(confirmed, [float(one.held or 0) for one in confirmed], seed),
         _mean(confirmed, [_agreement(one) for one in confirmed], seed),
+        _mean(confirmed, [float(one.held or 0) for one in confirmed], seed),
         tuple(_bins(known, seed)),
     )
 

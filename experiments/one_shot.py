@@ -61,7 +61,7 @@ async def at_once(
     spending = Spending(Budget(**run.config["budget"]), run=run_spending)
     if not mind.is_language_model:
         found = await asyncio.to_thread(_first, source, run, feature)
-        return found and (found, spending.spent())
+        return found and (found, _paid(spending))
     task = Task(
         RecordedSource(source, run),
         feature,
@@ -71,7 +71,12 @@ async def at_once(
         record=lambda kind, payload: None,
     )
     conclusion = await EXPLAINERS["one-shot"].explain(task)
-    return None if spending.cut_by_run else (conclusion.explanation, spending.spent())
+    return None if spending.cut_by_run else (conclusion.explanation, _paid(spending))
+
+
+def _paid(spending: Spending) -> dict[str, float]:
+    """What it took. How long is left out: it says nothing that another run would."""
+    return {name: value for name, value in spending.spent().items() if name != "seconds"}
 
 
 def _first(source: FeatureSource, run: Run, feature: int) -> Explanation | None:

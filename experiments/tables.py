@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -51,7 +52,7 @@ def results_page(results: Sequence[Result], width: int) -> Group:
         headings = [*COLUMNS.values()]
         scores = [[score_cell(row.scores[name]) for name in COLUMNS] for row in found]
         bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
-        table = _means_wide if wide else _means_narrow
+        table = _means_wide if wide else partial(_means_narrow, width=width)
         tables += table(MEANS_TITLE, headings, found, scores)
         tables.append(text(BLIND_LINE, "dim"))
         tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
@@ -113,20 +114,41 @@ def _means_wide(
 
 
 def _means_narrow(
-    title: str, headings: Sequence[str], rows: Sequence[Means], cells: Sequence[Sequence[Text]]
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Means],
+    cells: Sequence[Sequence[Text]],
+    width: int,
 ) -> list[Table]:
-    """A table for each stratum: a row for each score, a column for each control."""
+    """Tables for each stratum: a row for each score, a column for each control that fits."""
     tables = []
     for group in dict.fromkeys(row.group for row in rows):
-        own = [place for place, row in enumerate(rows) if row.group == group]
-        table = _titled(f"{title}: {group} ({rows[own[0]].features})")
-        table.add_column("")
-        for place in own:
-            table.add_column(ROWS[rows[place].of], justify="right")
-        for number, heading in enumerate(headings):
-            table.add_row(heading, *(cells[place][number] for place in own))
-        tables.append(table)
+        own, *others = [place for place, row in enumerate(rows) if row.group == group]
+        for part in _fitting(others, [ROWS[row.of] for row in rows], headings, width) or [[]]:
+            table = _titled(f"{title}: {group} ({rows[own].features})")
+            table.add_column("")
+            for place in (own, *part):
+                table.add_column(ROWS[rows[place].of], justify="right")
+            for number, heading in enumerate(headings):
+                table.add_row(heading, *(cells[place][number] for place in (own, *part)))
+            tables.append(table)
     return tables
+
+
+def _fitting(
+    places: Sequence[int], names: Sequence[str], headings: Sequence[str], width: int
+) -> list[list[int]]:
+    """The columns at `places` in parts, each as many as fit beside headings and explanation."""
+    free = width - max(map(len, headings)) - len(ROWS["explanation"]) - 6
+    parts: list[list[int]] = []
+    left = 0
+    for place in places:
+        need = len(names[place]) + 2
+        if not parts or need > left:
+            parts, left = [*parts, []], free
+        parts[-1].append(place)
+        left -= need
+    return parts
 
 
 def _titled(title: str) -> Table:
@@ -215,8 +237,8 @@ def calibration_page(found: Calibration) -> Group:
     whole = Table(box=box.SIMPLE_HEAD, show_header=False)
     for name, score in (
         ("expected calibration error", found.ece),
-        ("confirmed hypotheses that hold", found.precision),
-        ("fresh probes of confirmed ones that agree", found.agreement),
+        ("fresh probes of confirmed hypotheses that agree", found.precision),
+        ("confirmed hypotheses that hold on both sides", found.held),
     ):
         whole.add_row(name, two_decimals(score.value), _between(score), score.reason or "")
     return Group(table, whole)

@@ -51,6 +51,7 @@ def answer(call: Call) -> dict:
         "Trials": {"probes": probes},
         "Revisions": {"hypotheses": []},
         "Summary": summary(call),
+        "Account": account(call),
     }[step(call)]
 
 
@@ -58,6 +59,13 @@ def summary(call: Call) -> dict:
     """The conclusion: the trigger's name."""
     word = trigger(call)
     return {"hypothesis": 0, "labels": [word], "description": f"It fires on {word}."}
+
+
+def account(call: Call) -> dict:
+    """What is said at once: the trigger again."""
+    word = trigger(call)
+    groups = [{"label": word, "words": [word]}]
+    return {"labels": [word], "description": f"It fires on {word}.", "groups": groups}
 
 
 def kill_after(writes: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sagescope.experiments import Journal, Result, explain
 from sagescope.experiments.results import result_of, results_of
+from sagescope.experiments.scoring import CONTROL_NAMES
 from sagescope.sae.errors import JournalError, RuleError
 
 SCORES = ["predictive_pearson", "predictive_auprc", "generative", "boundary", "input"]
@@ -23,13 +24,15 @@ CONTRACT: dict[str, Any] = {
     "scores": {name: SCORE for name in SCORES},
     "controls": {
         control: {name: SCORE for name in SCORES}
-        for control in ("random_explanation", "token_lookup")
+        for control in ("random_explanation", "single_token", "token_lookup", "one_shot")
     },
     "cost": {"calls": int, "tokens": int, "probes": int, "seconds": float},
     "explainer": str,
     "mind": str,
     "run": str,
     "seed": int,
+    "controlled": bool,
+    "blind": dict,
 }
 
 
@@ -72,7 +75,7 @@ def test_the_contract_where_there_is_no_rule_no_score_and_no_control(source, mon
     found = json.loads(result.as_json())
     assert found["explanation"]["rule"] is None
     assert found["scores"] == dict.fromkeys(SCORES)
-    assert found["controls"] == {"random_explanation": None, "token_lookup": None}
+    assert found["controls"] == dict.fromkeys(CONTROL_NAMES)
     assert found["status"] == "out_of_budget"
     assert found["cost"] == {**found["cost"], "calls": 0, "tokens": 0, "probes": 0}
     with pytest.raises(RuleError, match=r"has no executable rule.*Nobody knows"):

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from sagescope.experiments import Journal, explain
 from sagescope.experiments.results import results_of
 from sagescope.experiments.story import transcript_page
-from sagescope.experiments.summary import BANDS, COLUMNS, ROWS, band_name
+from sagescope.experiments.summary import BANDS, COLUMNS, ROWS, band_name, means
 from sagescope.experiments.tables import WIDE, results_page, runs_table
 from sagescope.experiments.terminal import ProgressBar
 from sagescope.experiments.transcript import transcript_of
@@ -54,7 +54,8 @@ def test_no_number_falls_off_the_edge(explained, width: int):
     assert isinstance(out.file, io.StringIO)
     shown = out.file.getvalue()
     assert max(map(len, shown.splitlines())) <= width
-    for heading in [*COLUMNS.values(), *map(band_name, BANDS), *ROWS.values()]:
+    rows = [ROWS[row.of] for row in means(explained)]
+    for heading in [*COLUMNS.values(), *map(band_name, BANDS), *rows]:
         assert heading in shown
     labels = "".join(label for result in explained for label in result.explanation.labels)
     assert shown.count("…") <= labels.count("…")

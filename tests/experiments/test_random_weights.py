@@ -1,0 +1,96 @@
+"""The random-weights control: the same SAE on a model that knows nothing."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from sagescope.experiments import Journal, explain
+from sagescope.experiments.random_weights import drawn, random_source
+from sagescope.experiments.summary import means
+from sagescope.sae.collect import collect
+from sagescope.sae.model_source import ModelSource
+from sagescope.sae.subject import SubjectModel
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
+    """A tiny model with an SAE, some of whose features fire often enough to be drawn."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = tiny.save_model(folder / "model")
+    sae = tiny.save_sae(folder / "sae", "topk")
+    (folder / "text.txt").write_text("\n\n".join(tiny.sentences(400)), "utf-8")
+    return ModelSource.load(
+        str(model),
+        str(sae),
+        str(folder / "text.txt"),
+        12_000,
+        dtype="float32",
+        root=folder / "evidence",
+        progress=False,
+    )
+
+
+def test_weights_keep_their_distribution_and_nothing_else(tmp_path):
+    subject = SubjectModel.load(str(tiny.save_model(tmp_path / "model")), dtype="float32")
+    other, again = subject.with_random_weights(), subject.with_random_weights()
+    assert other.digest == again.digest != subject.digest
+    assert other.digest != subject.with_random_weights(seed=1).digest
+    for (name, known), drawn_anew in zip(
+        subject.model.named_parameters(), other.model.parameters(), strict=True
+    ):
+        if known.numel() >= 1000:
+            assert not torch.equal(known, drawn_anew)
+            assert drawn_anew.std().item() == pytest.approx(known.std().item(), rel=0.15), name
+    assert subject.id in other.id
+    text = ["the same words in the same tokens"]
+    assert subject.tokenize(text) == other.tokenize(text)
+
+
+def test_a_source_without_a_model_says_so(source):
+    assert random_source(source) is None
+    (first, _) = explain(source, [0, 1])
+    assert first.controls["random_weights"] is None
+    assert "no model" in first.details["random_weights"]["why"]
+
+
+def test_features_of_the_random_model_stand_beside_the_run(model, tmp_path):
+    with model, Journal.open(tmp_path / "j.db") as journal:
+        chosen = drawn(model, 3, seed=0)
+        assert chosen, "the tiny SAE has features that fire"
+        options = {"journal": journal, "run": "r", "scorers": ["predictive"]}
+        found = explain(model, chosen, random_weights=2, **options)
+        beside = journal.run("r.random-weights")
+        assert "random-weights" in beside.config["subject"]
+        for result in found:
+            about = result.details["random_weights"]
+            assert about["run"] == "r.random-weights"
+            assert int(about["feature"].rpartition("/")[2]) in beside.features
+            assert result.controls["random_weights"]["coverage"] is not None
+        (row,) = (m for m in means(found) if (m.group, m.of) == ("all", "random_weights"))
+        # Two features of the other model, however many of the run they stand beside.
+        assert row.scores["coverage"].n <= 2
+        events = len(journal.run("r").events())
+        again = explain(model, chosen, random_weights=2, **options)
+        assert [one.as_json() for one in again] == [one.as_json() for one in found]
+        assert not [e for e in journal.run("r").events()[events:] if e.kind == "scored"]
+
+
+def test_none_are_made_unasked(model, tmp_path):
+    with Journal.open(tmp_path / "j.db") as journal:
+        chosen = drawn(model, 1, seed=0)
+        options = {"journal": journal, "run": "r", "scorers": ["predictive"]}
+        (result,) = explain(model, chosen, random_weights=0, **options)
+        assert result.details["random_weights"]["why"].endswith("--random-weights makes it")
+        assert [run.name for run in journal.runs()] == ["r"]
+
+
+def test_its_evidence_is_kept_like_any_other(model, tmp_path):
+    first = random_source(model)
+    second = random_source(model)
+    assert isinstance(first, ModelSource)
+    assert isinstance(second, ModelSource)
+    assert first.key == second.key != model.key
+    one, two = (s.evidence.splits["explain"] for s in (first, second))
+    assert np.array_equal(one.activations(0), two.activations(0))
+    assert collect  # the same function makes it
