@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...sae.evidence import FIRES_AT
-from .frames import BARE, FILLERS, FRAMES, LINKS, PLAIN_WORDS, SHAPE_EXAMPLES, SUFFIX_EXAMPLES
+from .frames import BARE, FILLERS, FRAMES, LINK_WORDS, LINKS, PLAIN_WORDS, SHAPE_EXAMPLES, SUFFIX_EXAMPLES
 from .language import Clause, Match, Near, Position, Rule
 from .match import predict
 
@@ -114,9 +114,17 @@ def _near_misses(rule: Rule, places: Sequence[int], n: int, draw: random.Random)
 
 
 def _write(
-    clause: Clause, place: int, draw: random.Random, drop: int | None = None, block: bool = False
+    clause: Clause,
+    place: int,
+    draw: random.Random,
+    drop: int | None = None,
+    block: bool = False,
+    gap: tuple[int, int] | None = None,
 ) -> Draft | None:
-    """A text for a clause; `drop` leaves one context out, `block` puts in what must be absent."""
+    """A text for a clause; `drop` leaves one context out, `block` puts in what must be absent.
+
+    gap: (condition, words): so many words between what a condition looks for and the trigger.
+    """
     before, after = draw.choice(_frames(clause)).split("{}")
     context = ""
     for number, condition in enumerate(clause.conditions):
@@ -127,6 +135,8 @@ def _write(
             continue
         # Drawn whether it is used or not, so that a text and its edit differ in nothing else.
         piece = _context(condition, draw)
+        if gap and number == gap[0]:
+            piece = (_surface(condition.match, draw) or "") + _link(gap[1], draw)
         if number == drop:
             piece = " " + random.Random(piece).choice(PLAIN_WORDS)
         if condition.negated and not block:
@@ -185,6 +195,12 @@ def _context(near: Near, draw: random.Random) -> str:
         return listed + " the" * (-near.last - 1)
     room = 1 if near.first is None else -near.first - 1
     return listed + draw.choice([link for link in LINKS if link.count(" ") <= room])
+
+
+def _link(words: int, draw: random.Random) -> str:
+    """So many plain words, each after a space."""
+    start = draw.randrange(len(LINK_WORDS))
+    return "".join(" " + LINK_WORDS[(start + n) % len(LINK_WORDS)] for n in range(words))
 
 
 def _sentence_with(piece: str, draw: random.Random) -> str:
@@ -272,16 +288,24 @@ def _pair(
 
 
 def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
-    """Texts whose trigger is recased, inflected, alone, or first: what the rule says, it says."""
+    """Texts whose trigger is recased, inflected, alone, or first: what the rule says, it says.
+
+    Every other one, of clauses that look for something in a stretch before the token, has it as far
+    away as it may be, or a little farther.
+    """
     draw = random.Random(seed)
     drafts: list[Draft] = []
     for turn in range(n if rule.clauses else 0):
         place = turn // 4 % len(rule.clauses)
-        draft = _write(rule.clauses[place], place, draw)
+        clause = rule.clauses[place]
+        stretched = _at_the_edge(clause, place, draw) if turn % 2 else None
+        draft = stretched or _write(clause, place, draw)
         if draft is None:
             continue
         word, lead = draft.trigger.strip(), _lead(draft.trigger)
-        if turn % 4 == 0 and (forms := _other_cases(word)):
+        if stretched:
+            drafts.append(stretched)
+        elif turn % 4 == 0 and (forms := _other_cases(word)):
             drafts.append(_edited(draft, lead + draw.choice(forms), "recased"))
         elif turn % 4 == 1 and word.isalpha() and len(word) > 2:
             drafts.append(
@@ -292,6 +316,22 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
         else:
             drafts.append(Draft("", word, draft.after, place, "moved to the start", draft))
     return drafts
+
+
+def _at_the_edge(clause: Clause, place: int, draw: random.Random) -> Draft | None:
+    """What must stand in a stretch before the trigger, at its far end or just outside."""
+    stretches = [
+        (number, -c.first - 1)
+        for number, c in enumerate(clause.conditions)
+        if isinstance(c, Near) and not c.is_current and not c.negated
+        and c.first is not None and c.first < c.last
+    ]  # fmt: skip
+    if not stretches:
+        return None
+    number, room = draw.choice(stretches)
+    between = draw.choice((room, room, max(1, room // 2), room + 1))
+    draft = _write(clause, place, draw, gap=(number, between))
+    return draft and Draft(draft.before, draft.trigger, draft.after, place, "context moved", draft)
 
 
 def _other_cases(word: str) -> list[str]:
