@@ -124,6 +124,8 @@ class Miner:
                     best = found
         if best is None or best.gain <= 0:
             return None
+        if not self.sample.is_tested:
+            return best
         return self._fitted(best, self._token_gains(predicted, best.level))
 
     def _token_gains(self, predicted: np.ndarray, level: float) -> np.ndarray:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...sae.evidence import FIRES_AT
-from .frames import BARE, FILLERS, FRAMES, LINK_WORDS, LINKS, PLAIN_WORDS, SHAPE_EXAMPLES, SUFFIX_EXAMPLES
+from .frames import (
+    BARE,
+    FILLERS,
+    FRAMES,
+    LINK_WORDS,
+    LINKS,
+    PLAIN_WORDS,
+    SHAPE_EXAMPLES,
+    SUFFIX_EXAMPLES,
+)
 from .language import Clause, Match, Near, Position, Rule
 from .match import predict
 
@@ -288,24 +297,16 @@ def _pair(
 
 
 def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
-    """Texts whose trigger is recased, inflected, alone, or first: what the rule says, it says.
-
-    Every other one, of clauses that look for something in a stretch before the token, has it as far
-    away as it may be, or a little farther.
-    """
+    """Texts whose trigger is recased, inflected, alone, or first: what the rule says, it says."""
     draw = random.Random(seed)
     drafts: list[Draft] = []
     for turn in range(n if rule.clauses else 0):
         place = turn // 4 % len(rule.clauses)
-        clause = rule.clauses[place]
-        stretched = _at_the_edge(clause, place, draw) if turn % 2 else None
-        draft = stretched or _write(clause, place, draw)
+        draft = _write(rule.clauses[place], place, draw)
         if draft is None:
             continue
         word, lead = draft.trigger.strip(), _lead(draft.trigger)
-        if stretched:
-            drafts.append(stretched)
-        elif turn % 4 == 0 and (forms := _other_cases(word)):
+        if turn % 4 == 0 and (forms := _other_cases(word)):
             drafts.append(_edited(draft, lead + draw.choice(forms), "recased"))
         elif turn % 4 == 1 and word.isalpha() and len(word) > 2:
             drafts.append(
@@ -318,20 +319,26 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
     return drafts
 
 
-def _at_the_edge(clause: Clause, place: int, draw: random.Random) -> Draft | None:
-    """What must stand in a stretch before the trigger, at its far end or just outside."""
-    stretches = [
-        (number, -c.first - 1)
-        for number, c in enumerate(clause.conditions)
-        if isinstance(c, Near) and not c.is_current and not c.negated
-        and c.first is not None and c.first < c.last
-    ]  # fmt: skip
-    if not stretches:
-        return None
-    number, room = draw.choice(stretches)
-    between = draw.choice((room, room, max(1, room // 2), room + 1))
-    draft = _write(clause, place, draw, gap=(number, between))
-    return draft and Draft(draft.before, draft.trigger, draft.after, place, "context moved", draft)
+def distance_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
+    """At most n texts in which what must stand in a stretch before the trigger is moved.
+
+    To the far end first, then half and three quarters of the way, then just outside: what comes
+    back tells how long the stretch should be.
+    """
+    draw = random.Random(seed)
+    drafts: list[Draft] = []
+    for place, clause in enumerate(rule.clauses):
+        for number, c in enumerate(clause.conditions):
+            if not isinstance(c, Near) or c.is_current or c.negated or c.first is None:
+                continue
+            room = -c.first - 1
+            gaps = dict.fromkeys((room, room // 2, 3 * room // 4, room + 1))
+            for between in gaps if c.first < c.last else ():
+                draft = _write(clause, place, draw, gap=(number, between))
+                if draft:
+                    edit = "context moved"
+                    drafts.append(Draft(draft.before, draft.trigger, draft.after, place, edit))
+    return drafts[:n]
 
 
 def _other_cases(word: str) -> list[str]:

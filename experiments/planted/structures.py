@@ -303,9 +303,7 @@ def _without_near(draw: Draw) -> Plan:
     own = (
         *snippets("itself", [one, f"{a} {one}", f"{b}{gap(2)} {one}"], 9),
         *snippets("blocked", [f"{blocker}{gap(n)} {one}" for n in range(reach)], 20 // reach),
-        *snippets(
-            "blocker too far", [f"{blocker}{gap(reach + n)} {one}" for n in range(4)], 4
-        ),
+        *snippets("blocker too far", [f"{blocker}{gap(reach + n)} {one}" for n in range(4)], 4),
         *snippets("blocker alone", [blocker], 4),
     )
     program = _when(Words((one,)), Not(Before(Words((blocker,)), -reach)))
@@ -331,9 +329,7 @@ def _times(draw: Draw, form: str, label: str, one: str, test: Test) -> Plan:
     own = (
         *snippets("once", [one, f"{other} and {one}"], 12),
         *snippets("twice", [f"{one} and {one}", f"{one}{gap(3)} {one}"], 14),
-        *snippets(
-            "three times", [f"{one}, {one} and{gap(1)} {one}", f"{one} {one} {one}"], 18
-        ),
+        *snippets("three times", [f"{one}, {one} and{gap(1)} {one}", f"{one} {one} {one}"], 18),
         *snippets("another word", [f"{other} and {other}", f"{other} {other} {other}"], 4),
     )
     return Plan(form, label, _when(Words((one,)), test), own, own)

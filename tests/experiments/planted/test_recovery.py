@@ -66,7 +66,11 @@ def test_a_feature_of_another_class_or_none_at_all_does_not_recover():
     for feature in source.features:
         if feature.form in ("dead", "noisy", "always on"):
             continue
-        for wrong in (None, Rule(unit=1.0), Rule(clauses=(Clause(conditions=(current("word", "xyz"),), level=1),))):
+        for wrong in (
+            None,
+            Rule(unit=1.0),
+            Rule(clauses=(Clause(conditions=(current("word", "xyz"),), level=1),)),
+        ):
             assert not recovery(source, feature.index, said(wrong)).recovered
         everywhere = Rule(clauses=(Clause(conditions=(current("shape", "anything"),), level=1),))
         assert not recovery(source, feature.index, said(everywhere)).recovered
