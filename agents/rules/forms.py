@@ -1,7 +1,7 @@
 """Forms: how tokens are written, with their letters and digits left open.
 
-    “2019-03-14”  →  \\d{4}-\\d{2}-\\d{2}, or with open lengths \\d+-\\d+-\\d+
-    “#harbour”    →  \\#[a-z]+
+“2019-03-14”  →  \\d{4}-\\d{2}-\\d{2}, or with open lengths \\d+-\\d+-\\d+
+“#harbour”    →  \\#[a-z]+
 """
 
 from __future__ import annotations

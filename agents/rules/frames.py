@@ -55,6 +55,11 @@ PLAIN_WORDS = (
 #: Words that keep a phrase going between a context word and the token it should act on.
 LINKS = ("", " and the", " with a", " or some", " near the", " and then the")
 
+#: The same one word at a time, for distances of any length.
+LINK_WORDS = (
+    "and", "then", "the", "other", "one", "with", "some", "of", "that", "same", "thing", "near", "it",
+)  # fmt: skip
+
 #: Tokens of each shape (see `language.SHAPES`), each with its leading space where it has one.
 SHAPE_EXAMPLES: dict[str, tuple[str, ...]] = {
     "digits": (" 7", " 42", " 315", " 1998", " 12", " 60", " 2", " 85"),

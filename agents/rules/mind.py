@@ -21,8 +21,9 @@ from .language import Clause, Rule
 from .match import predict
 from .mine import Language, Miner
 from .render import describe, label
-from .sample import Sample
-from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
+from .sample import Sample, matcher_of
+from .simplify import simplified
+from .write import Draft, distance_drafts, firing_drafts, near_miss_drafts, variant_drafts
 
 #: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
 KINDS: dict[str, Language] = {
@@ -31,7 +32,7 @@ KINDS: dict[str, Language] = {
     "exact tokens": Language(current=("token",), windows=(), positions=False),
 }
 #: The most probes of each sort for one live hypothesis in one round.
-MOST = {"should fire": 8, "near miss": 8, "variant": 4}
+MOST = {"should fire": 8, "near miss": 8, "variant": 4, "distance": 4}
 #: Drafts made for each probe taken, to choose those that tell hypotheses apart.
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
@@ -112,7 +113,12 @@ class RuleMind:
         if leader is None or leader.rule is None:
             return []
         sample = Sample(notebook.split, notebook.feature, notebook.measured())
-        rule = Miner(sample).mine(given=_standing(leader, notebook))
+        miner = Miner(sample)
+        given = _standing(leader, notebook)
+        rules = [miner.mine(given=given)]
+        if given and _misses(leader.rule, notebook):
+            rules.append(miner.mine())
+        rule = min((simplified(one, sample) for one in rules), key=lambda one: cost(sample, one))
         kind = "refined"
         known = {_conditions(h.rule) for h in notebook.hypotheses if h.rule}
         if _conditions(rule) in known or cost(sample, rule) >= cost(sample, leader.rule):
@@ -219,7 +225,17 @@ def _drafts(rule: Rule, notebook: Notebook) -> dict[str, list[Draft]]:
         "should fire": firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
         "near miss": near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, tokenize),
         "variant": variant_drafts(rule, MOST["variant"] * CHOICE, seed),
+        "distance": distance_drafts(rule, MOST["distance"], seed),
     }
+
+
+def _misses(rule: Rule, notebook: Notebook) -> bool:
+    """Whether any text that was run fires where the rule says it does not, or the other way round."""
+    said = predict(rule, [outcome.tokens for outcome in notebook.outcomes])
+    return any(
+        (values.max(initial=0.0) >= FIRES_AT * rule.unit) != outcome.fired
+        for values, outcome in zip(said, notebook.outcomes, strict=True)
+    )
 
 
 def _possible(rule: Rule, notebook: Notebook) -> bool:
@@ -268,7 +284,8 @@ def _chosen(
         for draft, fires in _predicted(firing, rules[number], notebook)
         if fires and draft.text not in seen
     ]
-    wanted = [*firing[: room["should fire"]], *misses, *variants]
+    moved = [draft for draft in drafts["distance"] if draft.text not in seen]
+    wanted = [*firing[: room["should fire"]], *misses, *variants, *moved[: room["distance"]]]
     return _predicted(list({d.text: d for d in wanted}.values()), rules[number], notebook)
 
 

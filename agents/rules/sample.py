@@ -43,7 +43,8 @@ class Sample:
 
     target: float32 [n], activation / typical maximum, at most 1.5. weight: float32 [n] (corpus: see
     `_balanced`). doubtful: bool [windows], silent windows in which rules fired all the same: together
-    they weigh as much as those that fire. weighted_energy: Σ weight × target². unit: the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
+    they weigh as much as those that fire. is_tested: whether there are probes or doubtful text, which
+    tell what a plain corpus hardly does: how far back something may stand. weighted_energy: Σ weight × target². unit: the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Sample:
         heavy = max(PROBE_WEIGHT_MIN, PROBE_WEIGHT * self.energy)
         self.weight = np.full(len(self.target), heavy, np.float32)
         self.weight[: self.n_corpus] = _balanced(split, feature, doubtful)
+        self.is_tested = bool(len(probes)) or doubtful is not None
         self.weighted_energy = float(np.sum(self.weight * np.square(self.target))) or 1.0
 
     def __len__(self) -> int:

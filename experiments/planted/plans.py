@@ -77,7 +77,6 @@ class Draw:
         return self.pick(pool, 1)[0]
 
 
-
 def gap(n: int) -> str:
     """Slots of n filler words, each after a space; every copy of a snippet fills them anew."""
     return " {gap}" * n

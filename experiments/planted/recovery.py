@@ -16,7 +16,7 @@ set, without noise and drop-out:
 Each kind (recased, look-alike, too far, decoy alone, …) counts the same on its side, so that a
 single condition left out cannot hide behind many easy texts. Where a set has no silent text, since
 the feature fires somewhere in every text (features of places), tokens take the place of texts in
-`agreement`. equivalent: every text (token) agrees; the exact check.
+`agreement`. equivalent: in every text the same tokens fire, truly and as predicted; the exact check.
 
 Dead and noisy features have nothing to recover. What counts there is whether an explanation is
 passed off as one: see `false_label`.
@@ -82,6 +82,7 @@ def recovery(source: PlantedSource, feature: int, explanation: Explanation) -> R
     unit = rule.unit if rule else 0.0
     fires, predicted = contrast.y >= FIRES_AT * contrast.unit, p >= FIRES_AT * unit
     predicted &= p > 0
+    equivalent = bool((fires == predicted).all())
     kinds = np.array(contrast.kinds)
     starts = contrast.reading.table.starts
     in_text, said_in_text = (np.logical_or.reduceat(x, starts[:-1]) for x in (fires, predicted))
@@ -102,7 +103,7 @@ def recovery(source: PlantedSource, feature: int, explanation: Explanation) -> R
     return Recovery(
         agreement=agreement,
         pearson=pearson,
-        equivalent=bool((fires == predicted).all()),
+        equivalent=equivalent,
         recovered=None
         if planted.form in ("dead", "noisy")
         else agreement >= AGREEMENT and pearson >= PEARSON,

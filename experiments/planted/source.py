@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -137,9 +138,14 @@ class PlantedSource(FunctionSource):
     def contrast(self, feature: int) -> list[tuple[str, str]]:
         """(kind, text): the contrast set, of texts that the corpus does not have."""
         check_feature(feature, self.n_features)
-        return contrast_texts(self.features[feature].plan.contrast, feature)
+        texts = contrast_texts(self.features[feature].plan.contrast, feature)
+        return [(kind, text) for kind, text in texts if text not in self._known]
 
     # ---------------------------------------------------------------- inside
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self._corpus)
 
     def _split(self, name: str, texts: list[str]) -> SplitEvidence:
         reading = Reading.of(texts)

@@ -303,9 +303,7 @@ def _without_near(draw: Draw) -> Plan:
     own = (
         *snippets("itself", [one, f"{a} {one}", f"{b}{gap(2)} {one}"], 9),
         *snippets("blocked", [f"{blocker}{gap(n)} {one}" for n in range(reach)], 20 // reach),
-        *snippets(
-            "blocker too far", [f"{blocker}{gap(reach + n)} {one}" for n in range(4)], 4
-        ),
+        *snippets("blocker too far", [f"{blocker}{gap(reach + n)} {one}" for n in range(4)], 4),
         *snippets("blocker alone", [blocker], 4),
     )
     program = _when(Words((one,)), Not(Before(Words((blocker,)), -reach)))
@@ -331,9 +329,7 @@ def _times(draw: Draw, form: str, label: str, one: str, test: Test) -> Plan:
     own = (
         *snippets("once", [one, f"{other} and {one}"], 12),
         *snippets("twice", [f"{one} and {one}", f"{one}{gap(3)} {one}"], 14),
-        *snippets(
-            "three times", [f"{one}, {one} and{gap(1)} {one}", f"{one} {one} {one}"], 18
-        ),
+        *snippets("three times", [f"{one}, {one} and{gap(1)} {one}", f"{one} {one} {one}"], 18),
         *snippets("another word", [f"{other} and {other}", f"{other} {other} {other}"], 4),
     )
     return Plan(form, label, _when(Words((one,)), test), own, own)
@@ -387,7 +383,7 @@ def degenerate(draw: Draw, turn: int) -> Plan:
 
 def decoy(draw: Draw, turn: int) -> Plan:
     """A cause beside which the same other token nearly always stands."""
-    return (_next_token, _habit, _companion)[turn % 3](draw)
+    return (_next_token, _habit, _adjacent, _companion, _once)[turn % 5](draw)
 
 
 #: How often the corpus has cause and decoy together.
@@ -423,20 +419,35 @@ def _next_token(draw: Draw) -> Plan:
 
 
 def _habit(draw: Draw) -> Plan:
-    cause, fake = draw.noun(), draw.noun()
     reach = draw.random.randint(2, 5)
+    return _needs(draw, "habit", -reach, range(reach), f"among the {reach} words before it")
+
+
+def _adjacent(draw: Draw) -> Plan:
+    return _needs(draw, "adjacent", -1, range(1), "right before it")
+
+
+def _once(draw: Draw) -> Plan:
+    return _needs(draw, "once", None, range(0, 8, 2), "anywhere before it in the text")
+
+
+def _needs(draw: Draw, form: str, first: int | None, gaps: range, where: str) -> Plan:
+    """The decoy carries the activation, but only with the cause before it."""
+    cause, fake = draw.noun(), draw.noun()
     rest = _others(draw, cause, fake, n=4)
-    program = _when(Words((fake,)), Before(Words((cause,)), -reach))
-    together = [f"{cause}{gap(n)} {fake}" for n in range(reach)]
+    program = _when(Words((fake,)), Before(Words((cause,)), first))
+    together = [f"{cause}{gap(n)} {fake}" for n in gaps]
     alone = [fake, *(f"{other} {fake}" for other in rest)]
+    far = [f"{cause}{gap(len(gaps) + n)} {fake}" for n in range(4)] if first else []
     return Plan(
-        "habit", f"“{fake}”, but only with “{cause}” among the {reach} words before it", program,
+        form, f"“{fake}”, but only with “{cause}” {where}", program,
         _along(together, [f"{cause} {other}" for other in rest], alone),
         (
             *snippets("together", together),
             *snippets("cause without decoy", [cause, *(f"{cause} {other}" for other in rest)]),
             *snippets("decoy alone", alone),
             *snippets("turned round", [f"{fake}{gap(n)} {cause}" for n in (0, 2)]),
+            *snippets("too far", far),
         ),
         fake, (cause, fake),
     )  # fmt: skip

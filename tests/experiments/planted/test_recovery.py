@@ -16,7 +16,7 @@ def said(rule: Rule | None) -> Explanation:
     return Explanation(labels=("a label",), description="It fires.", rule=rule)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 10**9))
 def test_references_recover_and_match_exactly_wherever_there_is_one(seed: int):
     source = planted_source(seed, per_class=5)
@@ -48,7 +48,7 @@ def halved(rule: Rule) -> Rule:
     return rule.model_copy(update={"clauses": (Clause(conditions=kept, level=clause.level),)})
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 10**9))
 def test_half_of_the_truth_does_not_recover(seed: int):
     source = planted_source(seed, per_class=5)
@@ -66,7 +66,11 @@ def test_a_feature_of_another_class_or_none_at_all_does_not_recover():
     for feature in source.features:
         if feature.form in ("dead", "noisy", "always on"):
             continue
-        for wrong in (None, Rule(unit=1.0), Rule(clauses=(Clause(conditions=(current("word", "xyz"),), level=1),))):
+        for wrong in (
+            None,
+            Rule(unit=1.0),
+            Rule(clauses=(Clause(conditions=(current("word", "xyz"),), level=1),)),
+        ):
             assert not recovery(source, feature.index, said(wrong)).recovered
         everywhere = Rule(clauses=(Clause(conditions=(current("shape", "anything"),), level=1),))
         assert not recovery(source, feature.index, said(everywhere)).recovered
