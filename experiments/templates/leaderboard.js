@@ -7,7 +7,7 @@ const shown = (board) => board.dataset.show || "raw";
 function key(row, column, show) {
   const cell = row.children[column];
   const given = show === "skill" && "skill" in cell.dataset ? cell.dataset.skill : cell.dataset.value;
-  if (given === undefined) return cell.textContent.trim().toLowerCase();
+  if (given === undefined) return (cell.dataset.text ?? cell.textContent.trim()).toLowerCase();
   return given === "" ? null : Number(given);
 }
 
@@ -17,7 +17,7 @@ function sort(table, column, down, show) {
   const rows = [...body.rows].map((row) => [key(row, column, show), row]);
   rows.sort(([a], [b]) => {
     if (a === null || b === null) return (a === null) - (b === null);
-    const order = typeof a === "number" ? a - b : a.localeCompare(b);
+    const order = a < b ? -1 : Number(a > b);
     return down ? -order : order;
   });
   body.append(...rows.map(([, row]) => row));
