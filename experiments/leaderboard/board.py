@@ -118,7 +118,7 @@ class Board:
             for group in GROUPS
         }
         strata = [name for name in STRATA if 0 < sizes[name] < sizes["all"]]
-        return ("all", *strata)
+        return ("all", *strata) if self.rows else ()
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""

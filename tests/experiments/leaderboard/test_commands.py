@@ -74,7 +74,7 @@ def test_a_table_takes_no_run_of_another_benchmark():
     [
         ("bench run nothing.yaml", 1, "bench freeze"),
         ("bench freeze x.yaml --seeds 0-", 2, "is no list"),
-        ("bench freeze x.yaml --scorers vibes", 1, "Unknown scorer 'vibes'"),
+        ("bench freeze x.yaml -f 0 --scorers vibes", 1, "Unknown scorer 'vibes'"),
         ("bench freeze x.yaml --draw 99", 1, "Only 5 features"),
         ("bench freeze x.yaml -f 99", 2, "There is no feature 99"),
         ("leaderboard build", 2, "--manifest"),
