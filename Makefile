@@ -8,7 +8,7 @@ bench := $(filter-out benchmarks/scripted.py benchmarks/serve.py, $(wildcard ben
 not_everywhere := slow or browser or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test test-slow test-browser bench lint format clean
+.PHONY: help demo leaderboard setup test test-slow test-browser bench lint format clean
 .NOTPARALLEL: # -j changes nothing: each step keeps the processor busy by itself
 unexport PYTHONHOME PYTHONPATH
 
@@ -17,6 +17,9 @@ help: ## list these targets
 
 demo: setup ## explain 16 features of a real SAE, print a table, write a report
 	@$(python) -m sagescope.experiments.cli demo $(ARGS)
+
+leaderboard: setup ## explainers and controls on the demo's SAE and on planted features, as leaderboard.html
+	@$(python) -m sagescope.experiments.cli leaderboard demo $(ARGS)
 
 setup: ## make .venv and install everything into it (PYTHON=... chooses the Python)
 	@sh .ci/setup

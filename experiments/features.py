@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,11 @@ def _as_range(item: Any) -> range:
     if isinstance(item, bool) or not isinstance(item, int | np.integer):
         raise FeatureError(f"{item!r} is no feature: give indices (whole numbers) or ranges.")
     return range(int(item), int(item) + 1)
+
+
+def draw_each(evidence: Evidence, n: int, seeds: Sequence[int]) -> list[int]:
+    """The features that `draw` gives with each of the seeds together; in order of index."""
+    return sorted({feature for seed in seeds for feature in draw(evidence, n, seed)})
 
 
 def draw(evidence: Evidence, n: int, seed: int) -> list[int]:

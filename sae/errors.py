@@ -23,6 +23,8 @@ SagescopeError
 ├── CannotAnswer           a question that an explanation, or a feature source, cannot answer
 ├── RuleError              a rule that does not parse or asks for what no token can satisfy
 ├── JournalError           a journal that is damaged, of another version, or in use
+├── BenchmarkError         a benchmark that cannot be read, or is not of what is measured
+├── SubmissionError        explanations from elsewhere that cannot be read
 └── SessionError           what a session cannot do as it stands
 
 Each message says what is wrong and what to do next.
@@ -152,6 +154,14 @@ class RuleError(SagescopeError):
 
 class JournalError(SagescopeError):
     """A journal that is damaged, of another version, or in use."""
+
+
+class BenchmarkError(SagescopeError):
+    """A benchmark that cannot be read, or is not of what is measured."""
+
+
+class SubmissionError(SagescopeError):
+    """Explanations from elsewhere that cannot be read."""
 
 
 class SessionError(SagescopeError):

@@ -22,6 +22,16 @@ FRAMES = (
     "Nothing much happened for an hour or so, and then{} was there at last.",
 )
 
+#: Frames with next to no words of their own, for triggers beside which little may stand.
+BARE = (
+    "Perhaps{}.",
+    "Yes:{} again.",
+    "Another{} here.",
+    "Mostly{}, I think.",
+    "Two or three times{} was seen.",
+    "What else?{} once more.",
+)
+
 #: Sentences without a slot, to put before a trigger that needs distance or company.
 FILLERS = (
     "It was a day like any other.",
@@ -44,6 +54,11 @@ PLAIN_WORDS = (
 
 #: Words that keep a phrase going between a context word and the token it should act on.
 LINKS = ("", " and the", " with a", " or some", " near the", " and then the")
+
+#: The same one word at a time, for distances of any length.
+LINK_WORDS = (
+    "and", "then", "the", "other", "one", "with", "some", "of", "that", "same", "thing", "near", "it",
+)  # fmt: skip
 
 #: Tokens of each shape (see `language.SHAPES`), each with its leading space where it has one.
 SHAPE_EXAMPLES: dict[str, tuple[str, ...]] = {

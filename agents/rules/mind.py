@@ -21,8 +21,9 @@ from .language import Clause, Rule
 from .match import predict
 from .mine import Language, Miner
 from .render import describe, label
-from .sample import Sample
-from .write import Draft, firing_drafts, near_miss_drafts, variant_drafts
+from .sample import Sample, matcher_of
+from .simplify import simplified
+from .write import Draft, distance_drafts, firing_drafts, near_miss_drafts, variant_drafts
 
 #: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
 KINDS: dict[str, Language] = {
@@ -31,13 +32,15 @@ KINDS: dict[str, Language] = {
     "exact tokens": Language(current=("token",), windows=(), positions=False),
 }
 #: The most probes of each sort for one live hypothesis in one round.
-MOST = {"should fire": 8, "near miss": 8, "variant": 4}
+MOST = {"should fire": 8, "near miss": 8, "variant": 4, "distance": 4}
 #: Drafts made for each probe taken, to choose those that tell hypotheses apart.
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
 CLAUSE_HOLDS = 0.34
 #: The most labels of an explanation: of the groups with the most activation.
 LABELS = 3
+#: So many texts in which a rule foresees firing are enough to judge it by.
+ENOUGH = 4
 #: A position effect is reported from this ratio of bare to embedded activation on.
 POSITION_EFFECT = 0.5
 
@@ -48,7 +51,7 @@ class RuleMind:
     name = "rules"
 
     async def propose(self, notebook: Notebook) -> list[Proposal]:
-        """One mined rule of each kind in KINDS; rules that came out alike count once."""
+        """One mined rule of each kind in KINDS, and a narrower one; what came out alike counts once."""
         return await _off_the_loop(self._propose, notebook)
 
     def _propose(self, notebook: Notebook) -> list[Proposal]:
@@ -58,6 +61,10 @@ class RuleMind:
             rule = Miner(sample, language).mine()
             if rule.clauses:
                 found.setdefault(rule.clauses, Proposal(kind, describe(rule), rule))
+        rules = [proposal.rule for proposal in found.values() if proposal.rule]
+        narrow = _narrower(notebook, rules)
+        if narrow:
+            found.setdefault(narrow.clauses, Proposal("narrower", describe(narrow), narrow))
         return list(found.values())
 
     async def design(self, notebook: Notebook) -> list[ProbeDesign]:
@@ -67,7 +74,8 @@ class RuleMind:
         first on which the live hypotheses disagree. A near miss comes with the text it was made
         from, as its pair.
         """
-        rules = {h.id: h.rule for h in notebook.live() if h.rule}
+        live = {h.id: h.rule for h in notebook.live() if h.rule}
+        rules = {n: rule for n, rule in live.items() if _possible(rule, notebook)} or live
         room = _room(notebook, len(rules))
         seen = {probe.text for probe in notebook.probes}
         designs: list[ProbeDesign] = []
@@ -95,8 +103,8 @@ class RuleMind:
     async def refine(self, notebook: Notebook) -> list[Proposal]:
         """Mine what the leader gets wrong on the corpus and on the probes.
 
-        Clauses whose probes did not fire are dropped first. No proposal when the rule stays what
-        it is.
+        Clauses whose probes did not fire are dropped first. Where that gives nothing new, a narrower
+        rule is looked for. No proposal when there is none either.
         """
         return await _off_the_loop(self._refine, notebook)
 
@@ -105,12 +113,19 @@ class RuleMind:
         if leader is None or leader.rule is None:
             return []
         sample = Sample(notebook.split, notebook.feature, notebook.measured())
-        rule = Miner(sample).mine(given=_standing(leader, notebook))
-        if _conditions(rule) == _conditions(leader.rule):
+        miner = Miner(sample)
+        given = _standing(leader, notebook)
+        rules = [miner.mine(given=given)]
+        if given and _misses(leader.rule, notebook):
+            rules.append(miner.mine())
+        rule = min((simplified(one, sample) for one in rules), key=lambda one: cost(sample, one))
+        kind = "refined"
+        known = {_conditions(h.rule) for h in notebook.hypotheses if h.rule}
+        if _conditions(rule) in known or cost(sample, rule) >= cost(sample, leader.rule):
+            kind, rule = "narrower", _narrower(notebook, [leader.rule])
+        if rule is None or _conditions(rule) in known:
             return []
-        if cost(sample, rule) >= cost(sample, leader.rule):
-            return []
-        return [Proposal(f"refined: {leader.kind}", describe(rule), rule, parent=leader.id)]
+        return [Proposal(f"{kind}: {leader.kind}", describe(rule), rule, parent=leader.id)]
 
     async def conclude(self, notebook: Notebook) -> Explanation:
         """The hypothesis that fits corpus and probes best for its length."""
@@ -134,6 +149,31 @@ class RuleMind:
             notes=tuple(_notes(notebook)),
             hypothesis=leader.id,
         )
+
+
+def _narrower(notebook: Notebook, rules: Sequence[Rule]) -> Rule | None:
+    """A rule mined with the weight on silent text where the given ones fire; None where it is no better.
+
+    Such text is a small part of the corpus, so that hardly any loss tells whether a word fires
+    always, or only after another. Proposed beside the others, the narrower rule lets probes tell.
+    """
+    doubtful = _false_alarms(notebook, rules)
+    if not doubtful.any():
+        return None
+    sample = Sample(notebook.split, notebook.feature, notebook.measured(), doubtful)
+    rule = Miner(sample).mine()
+    usual = min(cost(sample, one) for one in rules)
+    return rule if rule.clauses and cost(sample, rule) < usual else None
+
+
+def _false_alarms(notebook: Notebook, rules: Sequence[Rule]) -> np.ndarray:
+    """bool [windows]: where the feature is silent and a rule says that it fires."""
+    tokens = notebook.split.tokens
+    alarmed = np.zeros(len(tokens.starts) - 1, bool)
+    for rule in rules:
+        predicted = matcher_of(notebook.split).predict(rule)
+        alarmed[tokens.window_of[predicted >= FIRES_AT * (rule.unit or 1.0)]] = True
+    return alarmed & (notebook.split.peaks(notebook.feature) <= 0)
 
 
 @cache
@@ -185,7 +225,31 @@ def _drafts(rule: Rule, notebook: Notebook) -> dict[str, list[Draft]]:
         "should fire": firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
         "near miss": near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, tokenize),
         "variant": variant_drafts(rule, MOST["variant"] * CHOICE, seed),
+        "distance": distance_drafts(rule, MOST["distance"], seed),
     }
+
+
+def _misses(rule: Rule, notebook: Notebook) -> bool:
+    """Whether any text that was run fires where the rule says it does not, or the other way round."""
+    said = predict(rule, [outcome.tokens for outcome in notebook.outcomes])
+    return any(
+        (values.max(initial=0.0) >= FIRES_AT * rule.unit) != outcome.fired
+        for values, outcome in zip(said, notebook.outcomes, strict=True)
+    )
+
+
+def _possible(rule: Rule, notebook: Notebook) -> bool:
+    """Whether what was measured, for whichever hypothesis, speaks for a rule rather than against.
+
+    Two rules often foresee the same of a text, which is then run for one of them alone.
+    """
+    said = [v.max(initial=0.0) for v in predict(rule, [o.tokens for o in notebook.outcomes])]
+    fired = [
+        outcome.fired
+        for outcome, height in zip(notebook.outcomes, said, strict=True)
+        if height >= FIRES_AT * rule.unit
+    ]
+    return len(fired) < ENOUGH or np.mean(fired) >= CLAUSE_HOLDS
 
 
 def _room(notebook: Notebook, hypotheses: int) -> dict[str, int]:
@@ -220,7 +284,8 @@ def _chosen(
         for draft, fires in _predicted(firing, rules[number], notebook)
         if fires and draft.text not in seen
     ]
-    wanted = [*firing[: room["should fire"]], *misses, *variants]
+    moved = [draft for draft in drafts["distance"] if draft.text not in seen]
+    wanted = [*firing[: room["should fire"]], *misses, *variants, *moved[: room["distance"]]]
     return _predicted(list({d.text: d for d in wanted}.values()), rules[number], notebook)
 
 

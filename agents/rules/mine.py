@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from .fitting import CONDITION_COST, prune, refit
+from .forms import form_views
 from .language import (
     MAX_CONDITIONS,
     SHAPES,
@@ -34,7 +35,7 @@ from .language import (
     Rule,
 )
 from .sample import Sample, View
-from .spelling import spelled, without_repeats
+from .spelling import spelled, without_repeats, words_apart
 from .values import VALUE_COST, Values, Z
 
 LEVELS = (0.9, 0.6, 0.35, 0.18)
@@ -44,6 +45,9 @@ STEM_LENGTHS = (4, 5, 6, 8)
 SUFFIX_LENGTHS = (2, 3, 4)
 #: Places in a text or sentence from this one on are not told apart.
 FAR = 64
+#: Stretches that are found are tried again with every length up to this; one that is to take the
+#: place of the first must gain so much more, as a share of the energy.
+REACH, WORTH_MOVING = 12, 0.002
 #: Stretches before the token that contexts are looked for in: (first, last) offset.
 WINDOWS: tuple[tuple[int | None, int], ...] = ((-1, -1), (-2, -2), (-3, -1), (-8, -1), (None, -1))
 
@@ -52,12 +56,12 @@ WINDOWS: tuple[tuple[int | None, int], ...] = ((-1, -1), (-2, -2), (-3, -1), (-8
 class Language:
     """Which parts of the rule language a search may use.
 
-    current: ways to name the current token; where two gain alike, words come before tokens, since
-    probes can show that case matters but the corpus often cannot show that it does not. windows: where contexts may lie. positions: whether
+    current: ways to name the current token; where two gain alike, words and forms come before tokens,
+    since probes can show that case matters but the corpus often cannot show that it does not. windows: where contexts may lie. positions: whether
     places in text and sentence, and counts of earlier occurrences, may be conditions.
     """
 
-    current: tuple[str, ...] = ("word", "token", "stem", "suffix", "shape")
+    current: tuple[str, ...] = ("word", "form", "token", "stem", "suffix", "shape")
     windows: tuple[tuple[int | None, int], ...] = WINDOWS
     positions: bool = True
 
@@ -85,8 +89,11 @@ class Miner:
         self._masks: dict[Condition, np.ndarray] = {}
 
     def mine(self, max_conditions: int = MAX_CONDITIONS, given: Sequence[Clause] = ()) -> Rule:
-        """The best rule found with at most `max_conditions`, starting from `given` clauses."""
-        clauses = list(given)
+        """The best rule found with at most `max_conditions`, starting from `given` clauses.
+
+        Of these, only how far they look back may change.
+        """
+        clauses = [self._refitted(clause, given) for clause in given]
         while True:
             room = max_conditions - sum(len(clause.conditions) for clause in clauses)
             found = self._best_clause(clauses, min(DEPTH, room)) if room > 0 else None
@@ -94,7 +101,8 @@ class Miner:
                 break
             clauses.append(Clause(conditions=found.conditions, level=found.level))
             clauses = refit(self.sample, clauses)
-        pruned = without_repeats(prune(self.sample, refit(self.sample, clauses)))
+        clauses = words_apart(refit(self.sample, clauses), self.sample)
+        pruned = without_repeats(prune(self.sample, clauses))
         named = tuple(spelled(clause, self.sample) for clause in pruned)
         return Rule(clauses=named, unit=self.sample.unit)
 
@@ -114,7 +122,11 @@ class Miner:
             for found in grown:
                 if found.conditions and (best is None or found.gain > best.gain):
                     best = found
-        return best if best is not None and best.gain > 0 else None
+        if best is None or best.gain <= 0:
+            return None
+        if not self.sample.is_tested:
+            return best
+        return self._fitted(best, self._token_gains(predicted, best.level))
 
     def _token_gains(self, predicted: np.ndarray, level: float) -> np.ndarray:
         """float [focus]: what predicting `level` there would gain over what is predicted now."""
@@ -194,6 +206,28 @@ class Miner:
         options = [option for option in options if len(option.conditions) <= depth]
         return max(options, key=lambda option: option.gain)
 
+    def _refitted(self, clause: Clause, clauses: Sequence[Clause]) -> Clause:
+        """The clause with its stretches as they fit best beside the other clauses."""
+        others = self._predict([other for other in clauses if other is not clause])
+        gains = self._token_gains(others[self.places], clause.level)
+        found = self._fitted(self._scored(clause.conditions, gains, clause.level), gains)
+        return clause.model_copy(update={"conditions": found.conditions})
+
+    def _fitted(self, found: _Found, gains: np.ndarray) -> _Found:
+        """The same clause with each stretch before the token as long as fits best."""
+        for place, condition in enumerate(found.conditions):
+            if not isinstance(condition, Near) or condition.is_current:
+                continue
+            best = found
+            for first, last in _stretches(condition):
+                moved = condition.model_copy(update={"first": first, "last": last})
+                conditions = (*found.conditions[:place], moved, *found.conditions[place + 1 :])
+                other = self._scored(conditions, gains, found.level)
+                if other.gain > best.gain + (WORTH_MOVING * self.energy if best is found else 0):
+                    best = other
+            found = best
+        return found
+
     def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
         """Conditions that could be added to a clause that holds at `holds`."""
         inside = np.where(holds, gains, 0.0)
@@ -263,6 +297,8 @@ class Miner:
         wanted = self.language.current
         if "word" in wanted:
             yield words
+        if "form" in wanted:
+            yield self._forms[0]
         if "token" in wanted:
             yield tokens
         if "stem" in wanted:
@@ -275,17 +311,30 @@ class Miner:
             for name in SHAPES:
                 holds = self.sample.condition(_near("shape", (name,), 0, 0))
                 yield View("shape", ["", name], holds.astype(np.int32))
+        if "form" in wanted:
+            yield self._forms[1]
+
+    @cached_property
+    def _tempting(self) -> np.ndarray:
+        """bool [focus]: tokens whose string fires somewhere."""
+        ids = self.sample.tokens.ids[self.places]
+        fires = np.zeros(len(self.sample.tokens.names), bool)
+        fires[ids[self.target > 0]] = True
+        return fires[ids]
+
+    @cached_property
+    def _forms(self) -> tuple[View, ...]:
+        return tuple(form_views(self.sample.tokens))
 
     def _before(self, window: tuple[int | None, int]) -> tuple[Values, ...]:
         """What stands in a window before each token of the focus, as words and as tokens."""
         if window not in self._contexts:
             rows, at = _window_places(self.sample, self.places, window)
-            fires = self.target > 0
             found = []
-            for view in (self.sample.words, self.sample.tokens):
+            for view in (self.sample.words, self._forms[0], self.sample.tokens):
                 ids = view.ids[at]
-                # A name that hardly ever stands before firing tokens tells nothing about them.
-                seen = np.bincount(ids[fires[rows]], minlength=len(view.names)) > 2
+                # A name that hardly ever stands before tokens that might fire tells nothing.
+                seen = np.bincount(ids[self._tempting[rows]], minlength=len(view.names)) > 2
                 seen[0] = False
                 told = seen[ids]
                 found.append(Values(view, rows[told], ids[told], self.documents))
@@ -330,6 +379,15 @@ def _repeats(found: _Found) -> Iterator[Condition]:
                 before = condition.model_copy(update={"first": None, "last": -1, "at_least": times})
                 yield before
                 yield _opposite(before)
+
+
+def _stretches(near: Near) -> Iterator[tuple[int | None, int]]:
+    """Other stretches before the token, shorter and longer ones, with the same end or beginning."""
+    if near.first == near.last and near.last < -1:
+        return  # one place, chosen as such
+    for first in (*range(near.last, near.last - REACH, -1), None):
+        if first != near.first:
+            yield first, near.last
 
 
 def _opposite(near: Near) -> Near:

@@ -49,10 +49,19 @@ class Sample:
 
     target: float32 [n], activation / typical maximum, at most 1.5. weight: float32 [n] (corpus: see
     `_balanced`). weighted_squares: float32 [n], weight × target². weighted_energy: their sum. unit:
-    the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes.
+    the typical maximum. The first `n_corpus` tokens are the corpus, the others the probes. doubtful:
+    bool [windows], silent windows in which rules fired all the same: together they weigh as much as
+    those that fire. is_tested: whether there are probes or doubtful text, which tell what a plain
+    corpus hardly does: how far back something may stand.
     """
 
-    def __init__(self, split: SplitEvidence, feature: int, probes: Sequence[TokenActivations] = ()):
+    def __init__(
+        self,
+        split: SplitEvidence,
+        feature: int,
+        probes: Sequence[TokenActivations] = (),
+        doubtful: np.ndarray | None = None,
+    ):
         self.unit = split.stats(feature).typical_max
         self._corpus = matcher_of(split)
         self._probes = _matcher_of_texts(tuple(probe.tokens for probe in probes))
@@ -62,7 +71,8 @@ class Sample:
         self.energy = float(np.square(self.target[: self.n_corpus]).sum())
         heavy = max(PROBE_WEIGHT_MIN, PROBE_WEIGHT * self.energy)
         self.weight = np.full(len(self.target), heavy, np.float32)
-        self.weight[: self.n_corpus] = _balanced(split, feature)
+        self.weight[: self.n_corpus] = _balanced(split, feature, doubtful)
+        self.is_tested = bool(len(probes)) or doubtful is not None
         self.weighted_squares = self.weight * np.square(self.target)
         self.weighted_energy = float(np.sum(self.weighted_squares)) or 1.0
 
@@ -162,15 +172,19 @@ class Sample:
         return places[order], weights[order]
 
 
-def _balanced(split: SplitEvidence, feature: int) -> np.ndarray:
+def _balanced(split: SplitEvidence, feature: int, doubtful: np.ndarray | None) -> np.ndarray:
     """float32 [n]: 1 in windows where the feature fires, less in the others where they are more.
 
     Windows with and without firing count equally, as in the mixture of contexts that explanations
     are scored on; otherwise the best thing to say of a rare feature would be that it never fires.
+    Of those without firing, the doubtful ones count once more as much as all others.
     """
     fires = split.peaks(feature) > 0
     silent = np.float32(min(1.0, fires.sum() / max(1, (~fires).sum())))
-    return np.repeat(np.where(fires, np.float32(1.0), silent), np.diff(split.tokens.starts))
+    weight = np.where(fires, np.float32(1.0), silent)
+    if doubtful is not None and doubtful.any():
+        weight[doubtful] = max(silent, np.float32(min(1.0, fires.sum() / doubtful.sum())))
+    return np.repeat(weight, np.diff(split.tokens.starts))
 
 
 def _joined_view(kind: str, parts: list[tuple[Sequence[str], np.ndarray]]) -> View:

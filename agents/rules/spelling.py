@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .language import Clause, Match, Near
+from .fitting import loss, refit
+from .forms import form
+from .language import MAX_CONDITIONS, Clause, Match, Near
 from .sample import Sample
 
 #: How many examples illustrate a stem, an ending or a shape.
@@ -51,17 +53,53 @@ def without_repeats(clauses: Sequence[Clause]) -> list[Clause]:
     return kept
 
 
+def words_apart(clauses: Sequence[Clause], sample: Sample) -> list[Clause]:
+    """Clauses with words and marks in one set of tokens parted, where that loses nothing.
+
+    Apart, the words may be named as words and the marks by their form, which leave case and the
+    space before them open.
+    """
+    kept = list(clauses)
+    for clause in clauses:
+        parts = _parts(clause)
+        if parts and sum(map(len, (c.conditions for c in (*kept, *parts)))) <= MAX_CONDITIONS:
+            place = kept.index(clause)
+            apart = refit(sample, [*kept[:place], *parts, *kept[place + 1 :]])
+            if loss(sample, apart) <= loss(sample, kept):
+                kept = apart
+    return kept
+
+
+def _parts(clause: Clause) -> list[Clause]:
+    """The clause for its words alone and for its marks alone; none where it has not both."""
+    for place, near in enumerate(clause.conditions):
+        if isinstance(near, Near) and near.is_current and near.match.kind == "token":
+            plain = [value.strip() for value in near.match.values]
+            words = tuple(dict.fromkeys(v.casefold() for v in plain if v.isalnum()))
+            marks = tuple(form(value, exact=False) for value in plain if not value.isalnum())
+            if not words or not marks or not all(marks):
+                return []
+            matches = Match(kind="word", values=words), Match(kind="regex", values=marks)
+            before, after = clause.conditions[:place], clause.conditions[place + 1 :]
+            return [
+                clause.model_copy(update={"conditions": (*before, Near(match=m), *after)})
+                for m in matches
+            ]
+    return []
+
+
 def _spelled_match(match: Match, sample: Sample, inside: np.ndarray, is_current: bool) -> Match:
     """`inside`: float [focus], the weighted activation that the clause accounts for."""
     if match.kind == "word":
         return match.model_copy(update={"values": tuple(map(sample.spelling, match.values))})
     if match.kind == "token" or not is_current:
         return match
-    view = sample.tokens if match.kind == "shape" else sample.words
+    by_token = match.kind in ("shape", "regex")
+    view = sample.tokens if by_token else sample.words
     mass = np.bincount(view.ids[sample.focus[0]], weights=inside, minlength=len(view.names))
     best = [n for n in np.argsort(-mass, kind="stable")[:EXAMPLES] if mass[n] > 0]
     names = [view.names[n] for n in best if view.names[n].strip()]
-    examples = names if match.kind == "shape" else [sample.spelling(name) for name in names]
+    examples = names if by_token else [sample.spelling(name) for name in names]
     update: dict[str, object] = {"examples": tuple(dict.fromkeys(examples))}
     if match.kind == "stem":
         names = [view.names[n] for n in np.flatnonzero(mass > 0.02 * mass.sum())]

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...sae.evidence import FIRES_AT
-from .frames import FILLERS, FRAMES, LINKS, PLAIN_WORDS, SHAPE_EXAMPLES, SUFFIX_EXAMPLES
+from .frames import (
+    BARE,
+    FILLERS,
+    FRAMES,
+    LINK_WORDS,
+    LINKS,
+    PLAIN_WORDS,
+    SHAPE_EXAMPLES,
+    SUFFIX_EXAMPLES,
+)
 from .language import Clause, Match, Near, Position, Rule
 from .match import predict
 
@@ -114,10 +123,18 @@ def _near_misses(rule: Rule, places: Sequence[int], n: int, draw: random.Random)
 
 
 def _write(
-    clause: Clause, place: int, draw: random.Random, drop: int | None = None, block: bool = False
+    clause: Clause,
+    place: int,
+    draw: random.Random,
+    drop: int | None = None,
+    block: bool = False,
+    gap: tuple[int, int] | None = None,
 ) -> Draft | None:
-    """A text for a clause; `drop` leaves one context out, `block` puts in what must be absent."""
-    before, after = draw.choice(FRAMES).split("{}")
+    """A text for a clause; `drop` leaves one context out, `block` puts in what must be absent.
+
+    gap: (condition, words): so many words between what a condition looks for and the trigger.
+    """
+    before, after = draw.choice(_frames(clause)).split("{}")
     context = ""
     for number, condition in enumerate(clause.conditions):
         if isinstance(condition, Position):
@@ -127,6 +144,8 @@ def _write(
             continue
         # Drawn whether it is used or not, so that a text and its edit differ in nothing else.
         piece = _context(condition, draw)
+        if gap and number == gap[0]:
+            piece = (_surface(condition.match, draw) or "") + _link(gap[1], draw)
         if number == drop:
             piece = " " + random.Random(piece).choice(PLAIN_WORDS)
         if condition.negated and not block:
@@ -143,6 +162,12 @@ def _write(
     if not (before + context):
         trigger = trigger.lstrip() or trigger
     return Draft(before + context, trigger, after, place)
+
+
+def _frames(clause: Clause) -> Sequence[str]:
+    """Frames for a clause: where something must be absent, also those that have hardly a word."""
+    blocked = any(isinstance(c, Near) and c.negated and not c.is_current for c in clause.conditions)
+    return (*FRAMES, *BARE) if blocked else FRAMES
 
 
 def _trigger(clause: Clause, draw: random.Random) -> str | None:
@@ -179,6 +204,12 @@ def _context(near: Near, draw: random.Random) -> str:
         return listed + " the" * (-near.last - 1)
     room = 1 if near.first is None else -near.first - 1
     return listed + draw.choice([link for link in LINKS if link.count(" ") <= room])
+
+
+def _link(words: int, draw: random.Random) -> str:
+    """So many plain words, each after a space."""
+    start = draw.randrange(len(LINK_WORDS))
+    return "".join(" " + LINK_WORDS[(start + n) % len(LINK_WORDS)] for n in range(words))
 
 
 def _sentence_with(piece: str, draw: random.Random) -> str:
@@ -286,6 +317,28 @@ def variant_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
         else:
             drafts.append(Draft("", word, draft.after, place, "moved to the start", draft))
     return drafts
+
+
+def distance_drafts(rule: Rule, n: int, seed: int) -> list[Draft]:
+    """At most n texts in which what must stand in a stretch before the trigger is moved.
+
+    To the far end first, then half and three quarters of the way, then just outside: what comes
+    back tells how long the stretch should be.
+    """
+    draw = random.Random(seed)
+    drafts: list[Draft] = []
+    for place, clause in enumerate(rule.clauses):
+        for number, c in enumerate(clause.conditions):
+            if not isinstance(c, Near) or c.is_current or c.negated or c.first is None:
+                continue
+            room = -c.first - 1
+            gaps = dict.fromkeys((room, room // 2, 3 * room // 4, room + 1))
+            for between in gaps if c.first < c.last else ():
+                draft = _write(clause, place, draw, gap=(number, between))
+                if draft:
+                    edit = "context moved"
+                    drafts.append(Draft(draft.before, draft.trigger, draft.after, place, edit))
+    return drafts[:n]
 
 
 def _other_cases(word: str) -> list[str]:

@@ -184,6 +184,7 @@ class Scorer:
     function: scores one simulator on one target; it may raise CannotAnswer where the simulator, or
     the feature source, cannot do what the scorer asks. default: whether it runs unless others are
     chosen. blind: score → what it does not see (see `sanity`); scores that see both have no entry.
+    version: goes up whenever its numbers change, so that a benchmark knows.
     """
 
     name: str
@@ -191,6 +192,7 @@ class Scorer:
     function: Function
     default: bool
     blind: Mapping[str, tuple[Blind, ...]] = field(default_factory=dict)
+    version: int = 1
 
     async def __call__(self, target: Target, simulator: Simulator) -> Marks:
         """What it finds; its scores are undefined, with the reason, where that cannot be asked."""
@@ -209,13 +211,14 @@ def scorer(
     scores: Sequence[str],
     default: bool = True,
     blind: Mapping[str, tuple[Blind, ...]] | None = None,
+    version: int = 1,
 ) -> Callable[[Function], Scorer]:
     """Register a function of a target and a simulator as the scorer `name` (see Scorer)."""
 
     def register(function: Function) -> Scorer:
         if name in SCORERS:
             raise ValueError(f"two scorers are called {name!r}")
-        SCORERS[name] = Scorer(name, tuple(scores), function, default, blind or {})
+        SCORERS[name] = Scorer(name, tuple(scores), function, default, blind or {}, version)
         return SCORERS[name]
 
     return register

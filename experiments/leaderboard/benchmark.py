@@ -1,0 +1,88 @@
+"""Running a benchmark: its features explained and scored, in runs that are bound to its manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...agents.budget import Budget
+from ...agents.explainers import EXPLAINERS, usual_budget
+from ...agents.minds.choice import Mind
+from ...sae.errors import BenchmarkError, UnknownName
+from ...sae.source import FeatureSource
+from ..jobs import Job, run_to_end, work
+from ..journal import Journal
+from ..results import Result, results_of
+from .manifest import Manifest, check
+
+#: In a run's settings, what binds it to a benchmark.
+BENCHMARK = "benchmark"
+#: Told of each stage's progress: (stage, done, total).
+Watch = Callable[[str, int, int], None]
+
+
+def run_benchmark(
+    source: FeatureSource,
+    manifest: Manifest,
+    journal: Journal,
+    *,
+    explainer: str = "sage",
+    mind: str = "rules",
+    budget: Budget | None = None,
+    seeds: Sequence[int] | None = None,
+    concurrency: int | None = None,
+    retry_failed: bool = False,
+    prompts: Path | None = None,
+    controls: bool = True,
+    run_budget: Budget | None = None,
+    watch: Watch | None = None,
+) -> dict[str, list[Result]]:
+    """Explain and score a benchmark's features: one run for each seed; results by the run's name.
+
+    A run that was begun is gone on with. seeds: of the manifest's; None for all. budget: of each
+    feature, run_budget: of each run. controls: without them the row is marked as uncontrolled. Raises BenchmarkError where the source is not what the manifest
+    was frozen on, UnknownName for an unknown explainer or mind, JournalError where a run of that name
+    has other settings.
+    """
+    if explainer not in EXPLAINERS:
+        raise UnknownName("explainer", explainer, EXPLAINERS)
+    thinker = Mind(mind)
+    thinker.check()
+    for seed in seeds or ():
+        if seed not in manifest.seeds:
+            known = ", ".join(map(str, manifest.seeds))
+            raise BenchmarkError(f"The benchmark {manifest.name} has no seed {seed}: only {known}.")
+    check(manifest, source)
+    found = {}
+    for seed in seeds or manifest.seeds:
+        job = Job(
+            manifest.features,
+            explainer,
+            mind,
+            budget or usual_budget(explainer, thinker.is_language_model),
+            seed,
+            scorers=[one.name for one in manifest.scorers],
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            prompts=prompts,
+            controls=controls,
+            run_budget=run_budget or Budget.of_run(),
+        )
+        name = run_name(manifest, explainer, mind, seed)
+        with journal.begin(name, {**job.config(source), **bound(manifest)}) as run:
+            run_to_end(work(job, source, run, watch))
+            found[name] = results_of(run, source)
+    return found
+
+
+def bound(manifest: Manifest) -> dict[str, Any]:
+    """What a run's settings say of the benchmark that it is bound to."""
+    return {BENCHMARK: manifest.decides}
+
+
+def run_name(manifest: Manifest, explainer: str, mind: str, seed: int) -> str:
+    """What a benchmark's run is called."""
+    parts = (manifest.name, explainer, mind, f"seed-{seed}")
+    return ".".join(re.sub(r"[^A-Za-z0-9_-]+", "-", part) for part in parts)[:100]

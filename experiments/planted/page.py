@@ -1,0 +1,67 @@
+"""What the suite found, as tables for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group as Lines
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..scoring import Score
+from .source import DECOY
+from .suite import Findings, Group, group
+
+
+def findings_page(found: Findings, seconds: float) -> Lines:
+    """Recovery by class, then what was passed off as an explanation, then what probing buys.
+
+    seconds: by the clock, all features together.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class")
+    for heading in ("features", "recovered", "exactly", "confirmed", "probes", "calls", "tokens"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("s a feature", justify="right")
+    for row in found.groups():
+        table.add_row(*_cells(row))
+    if found.without_probes:
+        table.add_row(*_cells(group(f"{DECOY}, no probes", found.without_probes)), style="dim")
+    lines: list[RenderableType] = [table]
+    if found.false_labels.value is not None:
+        lines.append(
+            Text(f"Dead and noisy features with a confirmed label: {_share(found.false_labels)}")
+        )
+    if found.without_probes:
+        lines.append(Text(f"What probing adds to recovery with decoys: {_points(found.lift)}"))
+    lines.append(
+        Text(f"{len(found.answers) + len(found.without_probes)} explanations in {seconds:.0f} s.")
+    )
+    return Lines(*lines)
+
+
+def _cells(row: Group) -> list[str]:
+    return [
+        row.name,
+        str(row.features),
+        _share(row.recovered),
+        _share(row.equivalent),
+        _share(row.confirmed),
+        f"{row.probes:,}",
+        f"{row.calls:,}",
+        f"{row.tokens:,}",
+        f"{row.seconds / max(1, row.features):.1f}",
+    ]
+
+
+def _share(score: Score) -> str:
+    if score.value is None or score.low is None or score.high is None:
+        return "–"
+    return f"{score.value:.2f} ({score.low:.2f}–{score.high:.2f})"
+
+
+def _points(score: Score) -> str:
+    if score.value is None or score.low is None or score.high is None:
+        return "–"
+    nothing = " (no difference shown)" if score.low <= 0 <= score.high else ""
+    return f"{100 * score.value:+.0f} points ({100 * score.low:+.0f} to {100 * score.high:+.0f}){nothing}"

@@ -1,0 +1,208 @@
+"""The suite: an explainer on planted features, and what it recovered, class by class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ..jobs import Watch, explain
+from ..journal import Journal
+from ..results import Result
+from ..scoring import Score, mean_with_interval
+from .recovery import Recovery, recovery
+from .source import DECOY, PlantedFeature, PlantedSource
+
+#: What stands for several meanings or for none; all other classes are single concepts.
+NOT_SINGLE = ("disjunction", "degenerate", DECOY)
+#: Features that have nothing to recover.
+NOTHING = ("dead", "noisy")
+#: The same explainer without probes, where there is one.
+WITHOUT_PROBES = {"sage": "sage:no-probes"}
+
+
+class Answer(BaseModel):
+    """What was said of one planted feature, and how far it is right. One line of `--json`.
+
+    feature: its index. class_, form, label: what was planted. explanation, verdict: what was said.
+    recovered, agreement, pearson, equivalent: see `recovery`; recovered is None for dead and noisy
+    features, whose false_label says whether their explanation was confirmed all the same.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: int
+    class_: str
+    form: str
+    label: str
+    explainer: str
+    mind: str
+    status: str
+    explanation: str
+    executable: bool
+    verdict: str | None
+    recovered: bool | None
+    agreement: float
+    pearson: float
+    equivalent: bool
+    false_label: bool | None
+    probes: int
+    calls: int
+    tokens: int
+    seconds: float
+    error: str | None = None
+
+    def as_json(self) -> str:
+        """One JSON object on one line, in ASCII."""
+        named = {name.rstrip("_"): value for name, value in self.model_dump().items()}
+        return json.dumps(named, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of answers. recovered, equivalent: shares of those that have a meaning to recover;
+    confirmed: share whose explanation the probes confirmed; the rest in sum.
+    """
+
+    name: str
+    features: int
+    recovered: Score
+    equivalent: Score
+    confirmed: Score
+    probes: int
+    calls: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an explainer recovered of a source.
+
+    answers: one a feature. without_probes: of the decoy features once more, the same explainer
+    with probing off; empty where there is no such explainer.
+    """
+
+    answers: tuple[Answer, ...]
+    without_probes: tuple[Answer, ...] = ()
+
+    def groups(self) -> list[Group]:
+        """One a class, in the order of the source, then the single concepts together."""
+        classes = dict.fromkeys(answer.class_ for answer in self.answers)
+        found = [group(name, self._of(lambda a, n=name: a.class_ == n)) for name in classes]
+        single = self._of(lambda answer: answer.class_ not in NOT_SINGLE)
+        return [*found, group("single concepts", single)] if single else found
+
+    @property
+    def false_labels(self) -> Score:
+        """Share of dead and noisy features whose explanation was confirmed."""
+        marks = [answer.false_label for answer in self.answers]
+        return share([mark for mark in marks if mark is not None])
+
+    @property
+    def lift(self) -> Score:
+        """What probing adds to recovery in the decoy class, paired by feature."""
+        before = {answer.feature: bool(answer.recovered) for answer in self.without_probes}
+        return mean_with_interval(
+            [
+                float(bool(a.recovered)) - before[a.feature]
+                for a in self.answers
+                if a.feature in before
+            ]
+        )
+
+    def _of(self, wanted: Callable[[Answer], bool]) -> list[Answer]:
+        return [answer for answer in self.answers if wanted(answer)]
+
+
+def run_suite(
+    source: PlantedSource,
+    *,
+    explainer: str = "sage",
+    mind: str = "rules",
+    run: str | None = None,
+    journal: Journal | None = None,
+    watch: Watch | None = None,
+    **settings: Any,
+) -> Findings:
+    """Explain every feature of a planted source, and compare with the key.
+
+    run, journal: where it is kept; a run that was begun is gone on with. settings: see
+    `sagescope.experiments.explain`. Raises what that raises.
+    """
+    found = explain(
+        source, range(source.n_features), explainer=explainer, mind=mind, run=run,
+        journal=journal, score=False, watch=watch, **settings,
+    )  # fmt: skip
+    decoys = [one.index for one in source.features if one.kind == DECOY]
+    blind: list[Result] = []
+    if decoys and explainer in WITHOUT_PROBES:
+        other = WITHOUT_PROBES[explainer]
+        blind = explain(
+            source, decoys, explainer=other, mind=mind, run=f"{run}:no-probes" if run else None,
+            journal=journal, score=False, watch=watch, **settings,
+        )  # fmt: skip
+    return Findings(answers(source, found), answers(source, blind))
+
+
+def answers(source: PlantedSource, results: Iterable[Result]) -> tuple[Answer, ...]:
+    """Results compared with the key."""
+    return tuple(_answer(source.features[result.index], result, source) for result in results)
+
+
+def _answer(planted: PlantedFeature, result: Result, source: PlantedSource) -> Answer:
+    said = result.explanation
+    right: Recovery = recovery(source, planted.index, said)
+    nothing = planted.form in NOTHING
+    return Answer(
+        feature=planted.index,
+        class_=planted.kind,
+        form=planted.form,
+        label=planted.label,
+        explainer=result.explainer,
+        mind=result.mind,
+        status=result.status,
+        explanation=said.description,
+        executable=said.rule is not None,
+        verdict=said.verdict,
+        recovered=right.recovered,
+        agreement=round(right.agreement, 4),
+        pearson=round(right.pearson, 4),
+        equivalent=right.equivalent,
+        false_label=said.verdict == "confirmed" if nothing else None,
+        probes=result.cost.probes,
+        calls=result.cost.calls,
+        tokens=result.cost.tokens,
+        seconds=result.cost.seconds,
+        error=result.error,
+    )
+
+
+def group(name: str, members: Sequence[Answer]) -> Group:
+    """Answers together."""
+    meant = [answer for answer in members if answer.recovered is not None]
+    return Group(
+        name=name,
+        features=len(members),
+        recovered=share([bool(answer.recovered) for answer in meant]),
+        equivalent=share([answer.equivalent for answer in meant]),
+        confirmed=share([answer.verdict == "confirmed" for answer in members]),
+        probes=sum(answer.probes for answer in members),
+        calls=sum(answer.calls for answer in members),
+        tokens=sum(answer.tokens for answer in members),
+        seconds=sum(answer.seconds for answer in members),
+    )
+
+
+def share(marks: Sequence[bool]) -> Score:
+    """Share of True with its 95 % interval after Wilson, which holds where all are the same."""
+    from scipy.stats import binomtest
+
+    if not marks:
+        return Score.undefined("there is no such feature")
+    hits, n = sum(marks), len(marks)
+    low, high = binomtest(hits, n).proportion_ci(method="wilson")
+    return Score(value=hits / n, low=min(low, hits / n), high=max(high, hits / n), n=n)
