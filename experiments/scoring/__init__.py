@@ -18,7 +18,8 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import generated, predictive  # noqa: F401 (they register their scorers)
+from . import classify, graded, saebench  # noqa: F401 (they register their scorers)
+from . import generated, predictive  # noqa: F401
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
 from .controls import CONTROL_NAMES, controls
 from .score import Score, mean_with_interval

@@ -22,6 +22,7 @@ from ...sae.errors import CannotAnswer, UnknownName
 from ...sae.evidence import FeatureStats, SplitEvidence
 from ...sae.mixture import Mixture, draw
 from ...sae.source import FeatureSource
+from .contexts import Panel, panel
 from .score import Score
 from .simulator import Simulator
 
@@ -62,6 +63,11 @@ class Target:
     def mixture(self) -> Mixture:
         """The contexts that predictions are compared on (see `sae.mixture`)."""
         return draw(self.held_out, self.feature, self.seed)
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The contexts that explanations are asked about one by one (see `contexts`)."""
+        return panel(self.source.evidence, self.feature, self.seed)
 
     def fires(self, values: np.ndarray | float) -> np.ndarray:
         """Where activations or predictions, in the SAE's units, reach the firing threshold."""
