@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,22 +27,19 @@ from ..agents.explainers import EXPLAINERS, Task, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..prompts.render import digest
-from ..sae.errors import BudgetExhausted, JournalError, UnknownName
+from ..sae.errors import BudgetExhausted, CannotAnswer, JournalError, UnknownName
 from ..sae.evidence import Evidence
 from ..sae.outputs import Outputs
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
-from .calls import RunCalls, spending_of
+from .calls import RunCalls, spending_of, spent_on_scoring
 from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
-from .results import Result, made_by, results_of, standing_events, with_scores
-from .scoring import Simulator, Target, chosen, score_simulator, simulators
+from .results import Result, made_by, made_with, results_of, standing_events, with_scores
+from .scoring import Choice, Simulator, Target, chosen, score_simulator, simulators
 
 log = logging.getLogger(__name__)
-
-#: Why an explanation has no scores that is in words alone.
-NO_RULE = "it is in words alone, and nothing here predicts activations from words: give it a rule"
 
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
@@ -55,7 +52,9 @@ class Job:
 
     features: indices. prompts: a folder of edited templates for a language model. budget: of each
     feature. run_budget: of all calls of the run, and of the seconds of this session. score: whether
-    to score what was explained. concurrency: features at once (None: as many as suit the mind).
+    to score what was explained. simulator, scorer_mind: what answers for explanations when they are
+    scored, and the language model that judges (see `scoring.Choice`), by default the mind where that
+    is one and judging is asked for. concurrency: features at once (None: as many as suit the mind).
     retry_failed: whether features that failed before are tried again.
     """
 
@@ -70,11 +69,29 @@ class Job:
     retry_failed: bool = False
     prompts: Path | None = None
     run_budget: Budget = field(default_factory=Budget.of_run)
+    simulator: str = "auto"
+    scorer_mind: str | None = None
 
     @property
     def at_once(self) -> int:
-        """How many features go at once. What waits for a language model costs next to nothing."""
-        return self.concurrency or (64 if Mind(self.mind).is_language_model else 8)
+        """How many features are explained at once."""
+        return self._at_once(Mind(self.mind).is_language_model)
+
+    @property
+    def scored_at_once(self) -> int:
+        """How many features are scored at once."""
+        return self._at_once(self.choice.mind is not None)
+
+    def _at_once(self, asks: bool) -> int:
+        # What waits for a language model costs next to nothing.
+        return self.concurrency or (64 if asks else 8)
+
+    @property
+    def choice(self) -> Choice:
+        """What answers for explanations when they are scored."""
+        own = self.mind if self.simulator == "judge" and Mind(self.mind).is_language_model else None
+        judge = self.scorer_mind or own
+        return Choice(self.simulator, Mind(judge, self.prompts) if judge else None, self.seed)
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
@@ -107,6 +124,8 @@ def explain(
     retry_failed: bool = False,
     prompts: Path | None = None,
     run_budget: Budget | None = None,
+    simulator: str = "auto",
+    scorer_mind: str | None = None,
     watch: Watch | None = None,
 ) -> list[Result]:
     """Explain features of a source, score the explanations, and return one result for each.
@@ -114,7 +133,8 @@ def explain(
     features: indices, ranges, or a mixture. run, journal: the name under which it is kept, in which
     journal file (`sagescope.db` for a named run); a run that was begun is gone on with. With
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
-    prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one. Works inside a running event loop too, as in a notebook.
+    prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one.
+    simulator, scorer_mind: see `Job`. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, JournalError where the run was begun with other settings. A feature that goes wrong
     raises nothing: its result has status "failed" and the error. One that was not begun because the
@@ -138,7 +158,10 @@ def explain(
         retry_failed,
         prompts,
         run_budget or Budget.of_run(),
+        simulator,
+        scorer_mind,
     )
+    job.choice.check()
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
             path = default_path() if journal is None and run else journal
@@ -156,7 +179,7 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
     worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
     await worker.all("Explaining", worker.explain)
     if job.score:
-        await worker.all("Scoring", worker.score)
+        await worker.all("Scoring", worker.score, job.scored_at_once)
 
 
 def score_run(
@@ -167,9 +190,14 @@ def score_run(
     scorers: Sequence[str] | None = None,
     concurrency: int | None = None,
     retry_failed: bool = False,
+    simulator: str = "auto",
+    scorer_mind: str | None = None,
+    run_budget: Budget | None = None,
     watch: Watch | None = None,
 ) -> list[Result]:
     """Score what a run has concluded by scorers that have not scored it yet; return its results.
+
+    Where another kind of simulator answered before, all is scored anew, and that replaces the scores.
 
     source: the one that the run was made with. The other arguments are those of `explain`. Raises
     JournalError for a run of another source, UnknownName for a run or a scorer that does not exist.
@@ -185,9 +213,13 @@ def score_run(
             scorers=scorers,
             concurrency=concurrency,
             retry_failed=retry_failed,
+            run_budget=run_budget or Budget.of_run(),
+            simulator=simulator,
+            scorer_mind=scorer_mind,
         )
+        job.choice.check()
         worker = _Worker(job, source, begun, watch or (lambda *_: None))
-        run_to_end(worker.all("Scoring", worker.score))
+        run_to_end(worker.all("Scoring", worker.score, job.scored_at_once))
         return results_of(begun, source)
 
 
@@ -230,11 +262,18 @@ class _Worker:
     def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
         self.job, self.source, self.run, self.watch = job, source, run, watch
         self.standing = standing_events(run)
-        self.spending = spending_of(run, Mind(job.mind), job.run_budget)
+        self.choice = job.choice
+        minds = [mind for mind in (Mind(job.mind), self.choice.mind) if mind]
+        self.spending = spending_of(run, minds, job.run_budget)
 
-    async def all(self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    async def all(
+        self,
+        stage: str,
+        step: Callable[[int], Coroutine[Any, Any, None]],
+        at_once: int | None = None,
+    ) -> None:
         """Take every feature through one step, a few at once."""
-        places = asyncio.Semaphore(self.job.at_once)
+        places = asyncio.Semaphore(at_once or self.job.at_once)
         done, total = 0, len(self.job.features)
         self.watch(stage, done, total)
 
@@ -329,12 +368,13 @@ class _Worker:
         standing = self.standing.get(feature, {})
         if not _has_explanation(standing):
             return
-        other = self._other(feature)
+        choice, why = self._choice(feature)
+        other = self._other(feature, choice)
         target = Target(RecordedSource(self.source, self.run), feature, self.job.seed)
         random = _explanation(self.standing[other]) if other is not None else None
         about = {"random_explanation": {"explanation_of": other}} if random else {}
         try:
-            subjects = simulators(target, _explanation(standing), random)
+            subjects = simulators(target, _explanation(standing), random, choice)
         except JournalError:
             raise
         except Exception as error:
@@ -344,16 +384,22 @@ class _Worker:
                     self._scored(feature, name, {**about.get(name, {}), "why": _sentence(error)})
             return
         for name, simulator in subjects.items():
-            again = self.job.retry_failed and "why" in standing.get(name, {})
-            made = () if again else made_by(standing.get(name))
+            kind = choice.kind if name != "token_lookup" else "rule"
+            before = made_with(standing.get(name), kind)
+            again = self.job.retry_failed and "why" in before
+            made = () if again else made_by(before)
             scorers = [scorer for scorer in chosen(self.job.scorers) if scorer not in made]
-            if not scorers or ("why" in standing.get(name, {}) and not again):
+            if not scorers or ("why" in before and not again):
                 continue
-            if name == "explanation" and not _can_predict(standing):
-                marks = {"why": NO_RULE}
-            else:
-                marks = await self._marks(target, simulator, scorers)
-            self._scored(feature, name, {**about.get(name, {}), **marks})
+            gone = spent_on_scoring(choice.spending)
+            try:
+                own = why if name == "explanation" else None
+                marks = {"why": own} if own else await self._marks(target, simulator, scorers)
+            except BudgetExhausted:
+                return  # what is not scored yet is for a later session
+            cost = spent_on_scoring(choice.spending, gone)
+            about_this = {**about.get(name, {}), "simulator": kind, "cost": cost}
+            self._scored(feature, name, {**about_this, **marks})
 
     async def _marks(
         self, target: Target, simulator: Simulator, scorers: Sequence[str]
@@ -362,7 +408,7 @@ class _Worker:
         try:
             scored = await score_simulator(target, simulator, scorers)
             return {"scorers": list(scorers), **scored.model_dump()}
-        except JournalError:
+        except (JournalError, BudgetExhausted):
             raise
         except Exception as error:
             log.info("scoring feature %d failed", target.feature, exc_info=True)
@@ -374,13 +420,29 @@ class _Worker:
         standing = self.standing[feature]
         standing[name] = with_scores(standing.get(name), event)
 
-    def _other(self, feature: int) -> int | None:
+    def _choice(self, feature: int) -> tuple[Choice, str | None]:
+        """What answers for a feature's explanation and its controls, and why nothing can."""
+        choice = replace(self.choice, spending=Spending(Budget.of_run(), run=self.spending))
+        if choice.mind:
+            calls = RunCalls(self.run, feature)
+            choice = replace(choice, mind=replace(choice.mind, calls=calls))
+        try:
+            return choice.of(_explanation(self.standing[feature])), None
+        except CannotAnswer as reason:
+            return replace(choice, kind="rule"), str(reason)
+
+    def _other(self, feature: int, choice: Choice) -> int | None:
         """The feature whose explanation is this one's random control.
 
         The run's features stand in a circle, in an order drawn by the seed; each gets the next
-        one that has an explanation to predict with. So nobody gets its own, and timing changes nothing.
+        one that has an explanation that can answer likewise. So nobody gets its own, and timing
+        changes nothing.
         """
-        able = (one for one, standing in self.standing.items() if _can_predict(standing))
+        able = (
+            one
+            for one, standing in self.standing.items()
+            if _has_explanation(standing) and choice.able(_explanation(standing))
+        )
         others = {self._place(one): one for one in able if one != feature}
         here = self._place(feature)
         nearest = min(others, key=lambda place: (place < here, place), default=None)
@@ -466,10 +528,6 @@ def _sentence(error: Exception) -> str:
 def _has_explanation(standing: dict[str, Any]) -> bool:
     concluded = standing.get("concluded")
     return concluded is not None and concluded["conclusion"]["status"] != "failed"
-
-
-def _can_predict(standing: dict[str, Any]) -> bool:
-    return _has_explanation(standing) and _explanation(standing).rule is not None
 
 
 def _explanation(standing: dict[str, Any]) -> Explanation:

@@ -29,6 +29,12 @@ WHY_NOT = {
     "token_lookup": "the feature never fires on the explain split",
 }
 
+#: What answered where an event does not name it: those of the first versions.
+RULE = "rule"
+
+#: What a "scored" event tells of its making.
+ABOUT = ("explanation_of", "simulator", "why")
+
 #: Scores by name; None for one that was not made.
 Scores = dict[str, Score | None]
 
@@ -47,6 +53,17 @@ class Cost(_Frozen):
     tokens: int
     probes: int
     seconds: float
+    dollars: float | None = 0.0
+
+
+class ScoringCost(_Frozen):
+    """What a language model took to judge the explanation and its controls, all scorers together.
+
+    dollars: None where one of the calls has no known price.
+    """
+
+    calls: int = 0
+    tokens: int = 0
     dollars: float | None = 0.0
 
 
@@ -107,6 +124,7 @@ class Result(_Frozen):
     seed: int
     error: str | None = None
     details: dict[str, Any] = {}
+    scoring_cost: ScoringCost = ScoringCost()
 
     @property
     def index(self) -> int:
@@ -159,7 +177,11 @@ def _count(standing: dict[str, Any], event: Event) -> None:
 
 
 def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> dict[str, Any]:
-    """What was scored before and a new "scored" event together; the new one counts where both do."""
+    """What was scored before and a new "scored" event together; the new one counts where both do.
+
+    Scores of two kinds of simulators do not stand side by side: the new ones replace the others.
+    """
+    before = made_with(before, event.get("simulator", RULE))
     if not before or "why" in before or "why" in event:
         return dict(event)
     return {
@@ -167,6 +189,7 @@ def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> d
         **event,
         "scores": {**before["scores"], **event["scores"]},
         "details": _joined(before["details"], event["details"]),
+        "cost": _together([before.get("cost", {}), event.get("cost", {})]),
         "scorers": [*dict.fromkeys([*made_by(before), *made_by(event)])],
     }
 
@@ -179,6 +202,20 @@ def _joined(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     again = {item["scorer"] for item in after["items"]}
     kept = [item for item in before["items"] if item["scorer"] not in again]
     return {**joined, "items": [*kept, *after["items"]]}
+
+
+def _together(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {
+        name: sum(cost.get(name, 0) for cost in costs)
+        for name in ("calls", "tokens", "cost", "unpriced")
+    }
+
+
+def made_with(scored: Mapping[str, Any] | None, simulator: str) -> dict[str, Any]:
+    """What stands of the scores of one kind of simulator; {} where another one made them."""
+    if scored is None or scored.get("simulator", RULE) != simulator:
+        return {}
+    return dict(scored)
 
 
 def made_by(scored: Mapping[str, Any] | None) -> Sequence[str]:
@@ -218,6 +255,7 @@ def _result(
             seed=config["seed"],
             error=conclusion.get("error"),
             details=dict(_details(standing)),
+            scoring_cost=_scoring_cost(standing),
         )
 
 
@@ -228,6 +266,16 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
     return {name: made.get(name) for name in dict.fromkeys([*HEADLINE, *made])}
 
 
+def _scoring_cost(standing: Mapping[str, Any]) -> ScoringCost:
+    subjects = [standing[name] for name in ("explanation", *CONTROL_NAMES) if name in standing]
+    spent = _together([scored.get("cost", {}) for scored in subjects])
+    return ScoringCost(
+        calls=int(spent["calls"]),
+        tokens=int(spent["tokens"]),
+        dollars=None if spent["unpriced"] else round(spent["cost"], 6),
+    )
+
+
 def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in ("explanation", *CONTROL_NAMES):
         if name in standing:
@@ -236,7 +284,7 @@ def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             # The texts that were made and run are many: they are for the transcript.
             of_control = {"recall_by_quantile"} & behind.keys()
             kept = behind.keys() - {"items"} if name == "explanation" else of_control
-            about = {key: scored[key] for key in ("explanation_of", "why") if key in scored}
+            about = {key: scored[key] for key in ABOUT if key in scored}
             yield name, {**about, **{key: behind[key] for key in sorted(kept)}}
         elif "explanation" in standing:
             yield name, {"why": WHY_NOT[name]}

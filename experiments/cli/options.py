@@ -143,4 +143,19 @@ Scorers = Annotated[
         help="Scorers by name, comma-separated, or `all`; else those that run by default.",
     ),
 ]
+SimulatorKind = Annotated[
+    str,
+    typer.Option(
+        "--simulator",
+        help="What answers for an explanation when it is scored: auto (its rule; else a judge, if one "
+        "is named; else embeddings, if installed), rule, judge or embedding.",
+    ),
+]
+ScorerMind = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer-mind",
+        help="The language model that judges explanations in words, named as for --mind.",
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]

@@ -20,7 +20,7 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
-    from ..summary import cost_line, verdict_line
+    from ..summary import cost_line, scoring_line, verdict_line
     from ..tables import results_page
     from ..terminal import console
 
@@ -30,8 +30,9 @@ def print_results(found: list[Result], as_json: bool) -> None:
         return
     out.print(results_page(found, out.width))
     out.print(verdict_line(found))
-    if paid := cost_line(found):
-        out.print(paid)
+    for paid in (cost_line(found), scoring_line(found)):
+        if paid:
+            out.print(paid)
 
 
 def print_json(rows: Iterable[Any]) -> None:

@@ -40,6 +40,8 @@ def explain(
         bool, typer.Option("--score/--no-score", help="Score the explanations and controls.")
     ] = True,
     scorers: options.Scorers = None,
+    simulator: options.SimulatorKind = "auto",
+    scorer_mind: options.ScorerMind = None,
     retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
@@ -94,6 +96,8 @@ def explain(
                 concurrency=concurrency,
                 retry_failed=retry_failed,
                 run_budget=run_budget,
+                simulator=simulator,
+                scorer_mind=scorer_mind,
                 watch=bar,
             )
     output.print_results(results, as_json)
@@ -117,6 +121,11 @@ def explain(
 def score(
     name: options.RunName,
     scorers: options.Scorers = None,
+    simulator: options.SimulatorKind = "auto",
+    scorer_mind: options.ScorerMind = None,
+    run_max_calls: options.RunMaxCalls = None,
+    run_max_tokens: options.RunMaxTokens = None,
+    run_max_cost: options.RunMaxCost = None,
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
@@ -144,6 +153,11 @@ def score(
             scorers=opening.names(scorers),
             concurrency=concurrency,
             retry_failed=retry_failed,
+            simulator=simulator,
+            scorer_mind=scorer_mind,
+            run_budget=opening.run_budget(
+                calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost
+            ),
             watch=bar,
         )
     output.print_results(found, as_json)

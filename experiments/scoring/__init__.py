@@ -18,17 +18,20 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import classify, graded, saebench  # noqa: F401 (they register their scorers)
-from . import generated, predictive  # noqa: F401
+from . import classify, generated, graded, predictive, saebench  # noqa: F401 (registers scorers)
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
+from .choice import BY_RULE, KINDS, Choice, simulator_of
 from .controls import CONTROL_NAMES, controls
 from .score import Score, mean_with_interval
-from .simulator import Context, RuleSimulator, Simulator, simulator_of
+from .simulator import Context, RuleSimulator, Simulator
 
 __all__ = [
+    "BY_RULE",
     "CONTROL_NAMES",
+    "KINDS",
     "SCORERS",
     "SCORE_NAMES",
+    "Choice",
     "Context",
     "Details",
     "Item",
@@ -90,14 +93,23 @@ async def score_simulator(
 
 
 def simulators(
-    target: Target, explanation: Explanation, other: Explanation | None = None
+    target: Target,
+    explanation: Explanation,
+    other: Explanation | None = None,
+    choice: Choice = BY_RULE,
 ) -> dict[str, Simulator]:
     """Everything to score for one feature: "explanation" first, then its controls by name.
 
-    other: another feature's explanation; without it there is no random control.
+    other: another feature's explanation; without it there is no random control. choice: what answers
+    for both. Raises CannotAnswer where nothing can.
     """
-    own = simulator_of(explanation, target.source.tokenize)
-    return {"explanation": own, **controls(target, other)}
+    tokenize = target.source.tokenize
+    choice = choice.of(explanation) if choice.kind == "auto" else choice
+    found = {"explanation": simulator_of(explanation, tokenize, choice), **controls(target, other)}
+    if other is not None and choice.kind != "rule":
+        # Beside what a judge says of one belongs what it says of the other.
+        found["random_explanation"] = simulator_of(other, tokenize, choice)
+    return found
 
 
 async def score_explanation(
@@ -108,14 +120,16 @@ async def score_explanation(
     seed: int = 0,
     other: Explanation | None = None,
     scorers: Sequence[str] | None = None,
+    choice: Choice = BY_RULE,
 ) -> ScoredWithControls:
     """Score an explanation of a feature, and its controls, on the `score` split.
 
-    other: another feature's explanation, for the random control. Raises FeatureError for a feature
-    that the source does not have.
+    other: another feature's explanation, for the random control. choice: what answers for both, by
+    default their rules. Raises FeatureError for a feature that the source does not have, CannotAnswer
+    where nothing can answer for the explanation.
     """
     target = Target(source, feature, seed)
-    subjects = simulators(target, explanation, other)
+    subjects = simulators(target, explanation, other, choice)
     found = await asyncio.gather(
         *(score_simulator(target, simulator, scorers) for simulator in subjects.values())
     )

@@ -21,7 +21,7 @@ from ...agents.rules.match import Matcher
 from ...sae.evidence import FIRES_AT
 from ...sae.lookup import TokenLookup
 from .bench import Target
-from .simulator import Context, RuleSimulator, Simulator
+from .simulator import Context, RuleSimulator, Simulator, words_of
 
 #: The controls by the name users see, in the order of every table.
 CONTROL_NAMES = ("random_explanation", "token_lookup")
@@ -40,7 +40,7 @@ def controls(target: Target, other: Explanation | None) -> dict[str, Simulator]:
 def random_explanation(target: Target, other: Explanation) -> Simulator:
     """Another feature's explanation, in this feature's unit, so that only its shape counts."""
     rule = other.rule and other.rule.model_copy(update={"unit": target.stats.typical_max})
-    return RuleSimulator(rule, target.source.tokenize)
+    return RuleSimulator(rule, target.source.tokenize, words=words_of(other))
 
 
 def token_lookup(target: Target) -> Simulator:
@@ -63,6 +63,7 @@ class LookupSimulator(Simulator):
     unit: float
     texts: RuleSimulator
     fires_from: float | None = FIRES_AT
+    words: str = ""
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """Each token's mean activation on `explain`. See Simulator."""

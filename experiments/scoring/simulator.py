@@ -44,13 +44,15 @@ class Context:
 class Simulator(Protocol):
     """Answers from an explanation alone. It never sees the feature, its source or its corpus.
 
-    Grades are in typical maxima of the feature, from 0 (silent) to 1. fires_from: the grade from
-    which it says that the feature fires; None where its grades have an order and no unit. What a
-    kind of simulator cannot do it refuses by CannotAnswer; what failed of it for one context (a
-    reply that made no sense, say) is NaN or None there, and no zero.
+    words: the explanation's, "" where it has none. Grades are in typical maxima of the feature, from
+    0 (silent) to 1. fires_from: the grade from which it says that the feature fires; None where its
+    grades have an order and no unit. What a kind of simulator cannot do it refuses by CannotAnswer;
+    what failed of it for one context (a reply that made no sense, say) is NaN or None there, and no
+    zero.
     """
 
     fires_from: float | None
+    words: str
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """float [n]: the predicted activation of each token of `text.table`, in the SAE's units."""
@@ -89,6 +91,7 @@ class RuleSimulator(Simulator):
     rule: Rule | None
     tokenize: Tokenize
     fires_from: float | None = FIRES_AT
+    words: str = ""
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """The rule's own prediction. See Simulator."""
@@ -128,6 +131,7 @@ class RuleSimulator(Simulator):
         return near_miss_texts(self.rule, n, seed, self.tokenize) if self.rule else []
 
 
-def simulator_of(explanation: Explanation, tokenize: Tokenize) -> RuleSimulator:
-    """The simulator of an explanation: its rule, where it has one."""
-    return RuleSimulator(explanation.rule, tokenize)
+def words_of(explanation: Explanation) -> str:
+    """What an explanation says in words: its labels and its description."""
+    parts = ("; ".join(explanation.labels), explanation.description)
+    return ": ".join(part for part in parts if part.strip())
