@@ -13,7 +13,8 @@ Each is at most LENGTH tokens of a window, cut around one of its tokens:
 The last three are silent: the feature is nowhere above zero in what is shown. Firing and weak
 windows are ordered by peak and cut into as many equal bands as are wanted, one window of each band:
 so each stands for equally many windows of its kind, and the middle of the range is not left out.
-No window gives two contexts of the same kind.
+No window gives two contexts of the same kind. A source whose features cannot all be looked at has no
+neighbours (MOST_ENTRIES).
 
 All draws depend on the seed and on each window's own text. Thresholds, favourite tokens and
 neighbours come from the `explain` split, every text from `score`, which no explainer reads.
@@ -27,6 +28,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...sae.errors import TextError
 from ...sae.evidence import Evidence
 from ...sae.mixture import lots
 from ...sae.neighbours import Neighbourhood
@@ -40,8 +42,25 @@ NEGATIVES = ("random", "near miss", "neighbour")
 #: Tokens that near misses are made around, and neighbours that are asked.
 FAVOURITES, NEIGHBOURS = 10, 5
 
+#: Activations that are looked at to find neighbours. More is only in functions of many features.
+MOST_ENTRIES = 50_000_000
+
 _lots = lru_cache(maxsize=4)(lots)
-_neighbourhood = lru_cache(maxsize=4)(Neighbourhood)
+
+
+@lru_cache(maxsize=4)
+def _neighbourhood(evidence: Evidence) -> Neighbourhood | None:
+    """Who is near whom; None where that takes too long, or a feature's trouble forbids it."""
+    features = np.asarray(evidence.features, np.int64)
+    explain = evidence.reader("scorer").split("explain")
+    if explain.sizes(features).sum() > MOST_ENTRIES:
+        return None
+    found = Neighbourhood(evidence)
+    try:
+        found.nearest(int(features[0]), 1)
+    except TextError:
+        return None
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +183,10 @@ class _Draw:
 
     def _neighbours(self) -> Iterator[np.ndarray]:
         """Where each of the nearest features fires, by that feature's own threshold."""
-        if self.feature not in self.evidence.features:
+        near = _neighbourhood(self.evidence)
+        if near is None or self.feature not in self.evidence.features:
             return
-        for other in _neighbourhood(self.evidence).nearest(self.feature, NEIGHBOURS):
+        for other in near.nearest(self.feature, NEIGHBOURS):
             threshold = self.explain.stats(other).fires_at * (1 - 1e-6)
             yield np.flatnonzero(self.split.activations(other) >= threshold)
 
