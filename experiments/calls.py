@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
@@ -34,17 +34,49 @@ class RunCalls:
         return {event.payload["digest"]: event.payload for event in events}
 
 
-def spent_on_scoring(
-    spending: Spending | None, before: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """The calls, tokens and dollars ("cost", "unpriced") that were spent, since `before`.
+class JudgingCalls(RunCalls):
+    """The calls that judge one feature's explanation and its controls, and what they took."""
 
-    Calls that were answered from the journal count, so that it is the same however often a job was
-    broken off.
-    """
-    spent = (spending or Spending(Budget.of_run())).spent()
-    names = ("calls", "tokens", "cost", "unpriced")
-    return {name: spent[name] - (before or {}).get(name, 0) for name in names}
+    def __init__(self, run: Run, feature: int):
+        super().__init__(run, feature)
+        self._asked: dict[str, dict[str, Any]] = {}
+
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """See RunCalls."""
+        call = super().get(digest)
+        if call is not None:
+            self._asked[digest] = call
+        return call
+
+    def put(self, digest: str, call: dict[str, Any]) -> None:
+        """See RunCalls."""
+        super().put(digest, call)
+        self._asked[digest] = call
+
+    def cost(self, charge: Callable[[Usage], Charge]) -> dict[str, float]:
+        """The calls, tokens and dollars ("cost", "unpriced") since this was last asked.
+
+        Each call counts once, for the "scored" event that comes after it: however often a job is
+        broken off, and however many scorers put the same question.
+        """
+        spending = Spending(Budget.of_run())
+        for digest in self._asked.keys() - self._counted:
+            spending.count(charge(Usage.model_validate(self._asked[digest]["reply"]["usage"])))
+        self._counted.update(self._asked)
+        spent = spending.spent()
+        return {name: spent[name] for name in ("calls", "tokens", "cost", "unpriced")}
+
+    @cached_property
+    def _counted(self) -> set[str]:
+        """The calls before the last "scored" event: their cost stands in one."""
+        counted: set[str] = set()
+        since: list[str] = []
+        for event in self._run.events(self._feature, ["call", "scored"]):
+            if event.kind == "call":
+                since.append(event.payload["digest"])
+            else:
+                counted.update(since)
+        return counted
 
 
 def spending_of(run: Run, minds: Sequence[Mind], budget: Budget) -> Spending:

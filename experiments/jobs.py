@@ -32,7 +32,7 @@ from ..sae.evidence import Evidence
 from ..sae.outputs import Outputs
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
-from .calls import RunCalls, spending_of, spent_on_scoring
+from .calls import JudgingCalls, RunCalls, spending_of
 from .facts import exemplars_of, facts_of, plain_activations, versions
 from .features import FeatureList
 from .journal import Journal, Run, default_path
@@ -391,14 +391,12 @@ class _Worker:
             scorers = [scorer for scorer in chosen(self.job.scorers) if scorer not in made]
             if not scorers or ("why" in before and not again):
                 continue
-            gone = spent_on_scoring(choice.spending)
             try:
                 own = why if name == "explanation" else None
                 marks = {"why": own} if own else await self._marks(target, simulator, scorers)
             except BudgetExhausted:
                 return  # what is not scored yet is for a later session
-            cost = spent_on_scoring(choice.spending, gone)
-            about_this = {**about.get(name, {}), "simulator": kind, "cost": cost}
+            about_this = {**about.get(name, {}), "simulator": kind, **_cost(choice.mind)}
             self._scored(feature, name, {**about_this, **marks})
 
     async def _marks(
@@ -424,7 +422,7 @@ class _Worker:
         """What answers for a feature's explanation and its controls, and why nothing can."""
         choice = replace(self.choice, spending=Spending(Budget.of_run(), run=self.spending))
         if choice.mind:
-            calls = RunCalls(self.run, feature)
+            calls = JudgingCalls(self.run, feature)
             choice = replace(choice, mind=replace(choice.mind, calls=calls))
         try:
             return choice.of(_explanation(self.standing[feature])), None
@@ -523,6 +521,12 @@ def _failure(error: Exception, spending: Spending) -> Conclusion:
 
 def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _cost(judge: Mind | None) -> dict[str, Any]:
+    if judge is None or not isinstance(judge.calls, JudgingCalls):
+        return {}
+    return {"cost": judge.calls.cost(judge.client().charge)}
 
 
 def _has_explanation(standing: dict[str, Any]) -> bool:

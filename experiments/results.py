@@ -181,15 +181,18 @@ def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> d
 
     Scores of two kinds of simulators do not stand side by side: the new ones replace the others.
     """
+    # What was spent stays spent, whatever becomes of the scores.
+    costs = [one["cost"] for one in (before or {}, event) if "cost" in one]
+    cost = {"cost": _together(costs)} if costs else {}
     before = made_with(before, event.get("simulator", RULE))
     if not before or "why" in before or "why" in event:
-        return dict(event)
+        return {**event, **cost}
     return {
         **before,
         **event,
         "scores": {**before["scores"], **event["scores"]},
         "details": _joined(before["details"], event["details"]),
-        "cost": _together([before.get("cost", {}), event.get("cost", {})]),
+        **cost,
         "scorers": [*dict.fromkeys([*made_by(before), *made_by(event)])],
     }
 

@@ -23,7 +23,7 @@ from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
 from .choice import BY_RULE, KINDS, Choice, simulator_of
 from .controls import CONTROL_NAMES, controls
 from .score import Score, mean_with_interval
-from .simulator import Context, RuleSimulator, Simulator
+from .simulator import Context, RuleSimulator, Simulator, settled
 
 __all__ = [
     "BY_RULE",
@@ -77,7 +77,7 @@ async def score_simulator(
     scorers: names of registered scorers (see `chosen`). Raises UnknownName. The same target, seed
     and simulator always give the same scores.
     """
-    marks = await asyncio.gather(*(one(target, simulator) for one in chosen(scorers).values()))
+    marks = await settled(*(one(target, simulator) for one in chosen(scorers).values()))
     scores: dict[str, Score] = {}
     details: dict[str, Any] = {}
     for mark in marks:

@@ -8,7 +8,6 @@ text can speak to it. What it gives no usable answer for has failed, and is no z
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ...prompts.render import render
 from ...sae.errors import CannotAnswer, ReplyError, RequestRefused
 from ...sae.evidence import FIRES_AT
 from ...sae.visible import visible
-from .simulator import Context, Simulator
+from .simulator import Context, Simulator, settled
 
 if TYPE_CHECKING:
     from ...agents.budget import Spending
@@ -152,7 +151,7 @@ class JudgeSimulator(Simulator):
         batches = np.array_split(np.arange(n), -(-n // size)) if n else []
         shuffled = [draw.permutation(batch).tolist() for batch in batches]
         found: dict[int, Any] = {}
-        for part in await asyncio.gather(*(one(batch) for batch in shuffled)):
+        for part in await settled(*(one(batch) for batch in shuffled)):
             found.update(part)
         return found
 

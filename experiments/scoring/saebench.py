@@ -2,7 +2,7 @@
 
 SAEBench's "autointerp" (Karvonen et al. 2025, "SAEBench"; its form and numbers are those of its
 AutoInterpEvalConfig): 2 contexts with the highest activation, 2 drawn with weights in proportion to
-activation from all below those, and 10 drawn anywhere; each of 10 tokens on both sides of the one that it
+activation from the rest below or at those, and 10 drawn anywhere; each of 10 tokens on both sides of the one that it
 was drawn for. A context is active where some token of it has more than ACTIVE of the highest
 activation shown in any of the top ones.
 
@@ -87,7 +87,7 @@ def _drawn(target: Target) -> list[Drawn]:
             take("top", place)
     below = min((one.peak for one in found), default=0.0)
     for _ in range(WEIGHTED):
-        place = drawn_by(values * free * (values < below))
+        place = drawn_by(values * free * (values <= below))
         if place is not None:
             take("importance-weighted", place)
     for _ in range(ANYWHERE):

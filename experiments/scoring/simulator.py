@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ...agents.rules.match import Matcher, predict
 from ...agents.rules.write import Tokenize, firing_texts, near_miss_texts
 from ...sae.errors import CannotAnswer
 from ...sae.evidence import FIRES_AT
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,18 @@ class RuleSimulator(Simulator):
     async def near_miss_texts(self, n: int, seed: int) -> list[str]:
         """Texts that just miss the rule. See Simulator."""
         return near_miss_texts(self.rule, n, seed, self.tokenize) if self.rule else []
+
+
+async def settled(*asked: Awaitable[T]) -> list[T]:
+    """The answers to questions put at once; the first error, but only when all have come to an end.
+
+    Else a call that is paid for would be left behind, and its reply lost.
+    """
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found  # pyright: ignore[reportReturnType]
 
 
 def words_of(explanation: Explanation) -> str:
