@@ -65,8 +65,9 @@ def test_every_kind_is_what_it_says(target):
         else:
             assert one.peak == 0
     anchors = {kind: {one.context.tokens[one.anchor] for one in target.panel.of(kind)} for kind in NEGATIVES}  # fmt: skip
-    assert anchors["near miss"] == {" red"}
-    assert anchors["neighbour"] <= {" red", " blue", "red", "blue"}
+    assert anchors["near miss"] <= {" red", "red"}
+    # Of the two others, one fires on red and blue, one on everything.
+    assert anchors["neighbour"] & {" red", " blue", "red", "blue"}
     for one in drawn:
         assert one.context.first <= one.anchor < one.context.end
 
@@ -96,8 +97,8 @@ def test_no_context_twice_in_a_kind(target):
 
 def test_firing_contexts_are_spread_over_the_whole_range(target):
     peaks = target.held_out.peaks(0)
-    peaks = np.sort(peaks[peaks >= target.stats.fires_at])
-    own = sorted(one.peak for one in target.panel.of("firing"))
+    peaks = np.sort(peaks[peaks >= target.stats.fires_at])[::-1]
+    own = sorted((one.peak for one in target.panel.of("firing")), reverse=True)
     # One of each equal band of all firing windows, so that they stand for all of them.
     assert len(own) == min(FIRING, len(peaks))
     for band, peak in zip(np.array_split(peaks, len(own)), own, strict=True):
