@@ -15,6 +15,7 @@ as failed and in nothing else. Intervals resample documents.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,8 +64,13 @@ class Answers:
 
     def only(self, kept: np.ndarray) -> Answers:
         """Those that a bool [n] keeps."""
-        columns = (self.grades, self.fires, self.kinds, self.documents)
-        return Answers(*(column[kept] for column in columns), self.fires_from)
+        return dataclasses.replace(
+            self,
+            grades=self.grades[kept],
+            fires=self.fires[kept],
+            kinds=self.kinds[kept],
+            documents=self.documents[kept],
+        )
 
     def against(self, kind: str) -> Answers:
         """The firing contexts, and of the silent ones those of one kind."""
