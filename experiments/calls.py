@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
-from ..agents.budget import Budget, Spending
+from ..agents.budget import Budget, Charge, Spending
 from ..agents.llm.client import Reply, Usage
 from ..agents.minds.choice import Mind
 from .journal import Event, Run
@@ -76,22 +76,73 @@ def unanswered(events: Iterable[Event]) -> list[Usage]:
     return [*found, *under_way.values()]
 
 
-def spending_of(run: Run, mind: Mind, budget: Budget) -> Spending:
+class JudgingCalls(RunCalls):
+    """The calls that judge one feature's explanation and its controls, and what they took."""
+
+    def __init__(self, run: Run, feature: int):
+        super().__init__(run, feature)
+        self._asked: dict[str, dict[str, Any]] = {}
+
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """See RunCalls."""
+        call = super().get(digest)
+        if call is not None:
+            self._asked[digest] = call
+        return call
+
+    def put(self, digest: str, call: dict[str, Any]) -> None:
+        """See RunCalls."""
+        super().put(digest, call)
+        self._asked[digest] = call
+
+    def cost(self, charge: Callable[[Usage], Charge]) -> dict[str, float]:
+        """The calls, tokens and dollars ("cost", "unpriced") since this was last asked.
+
+        Each call counts once, for the "scored" event that comes after it: however often a job is
+        broken off, and however many scorers put the same question.
+        """
+        spending = Spending(Budget.of_run())
+        for digest in self._asked.keys() - self._counted:
+            spending.count(charge(Usage.model_validate(self._asked[digest]["reply"]["usage"])))
+        self._counted.update(self._asked)
+        spent = spending.spent()
+        return {name: spent[name] for name in ("calls", "tokens", "cost", "unpriced")}
+
+    @cached_property
+    def _counted(self) -> set[str]:
+        """The calls before the last "scored" event: their cost stands in one."""
+        counted: set[str] = set()
+        since: list[str] = []
+        for event in self._run.events(self._feature, ["call", "scored"]):
+            if event.kind == "call":
+                since.append(event.payload["digest"])
+            else:
+                counted.update(since)
+        return counted
+
+
+def spending_of(run: Run, minds: Sequence[Mind], budget: Budget) -> Spending:
     """What a run has spent of its budget, from the calls in its journal.
 
-    So a cap holds however often the run is broken off. Attempts without a reply that may have been
-    paid for count with what was expected of them. The seconds are those from now on.
+    minds: those that may have made them; calls of others count without a price. So a cap holds
+    however often the run is broken off. Attempts without a reply that may have been paid for count
+    with what was expected of them. The seconds are those from now on.
     """
     spending = Spending(budget)
-    if not mind.is_language_model or all(
-        getattr(budget, cap.name) is None for cap in fields(budget)
-    ):
+    clients = {
+        client.address: client
+        for client in (mind.client() for mind in minds if mind.is_language_model)
+    }
+    if not clients or all(getattr(budget, cap.name) is None for cap in fields(budget)):
         return spending
-    client = mind.client()
     for feature in run.features:
         calls, asks = run.events(feature, ["call"]), run.events(feature, ["asked", "settled"])
         with run.reading(feature):
-            paid = [Usage.model_validate(event.payload["reply"]["usage"]) for event in calls]
-            for usage in (*paid, *unanswered(asks)):
-                spending.count(client.charge(usage))
+            for event in calls:
+                usage = Usage.model_validate(event.payload["reply"]["usage"])
+                client = clients.get(event.payload["address"])
+                spending.count(client.charge(usage) if client else Charge(usage.tokens, None))
+            for usage in unanswered(asks):
+                charges = [client.charge(usage) for client in clients.values()]
+                spending.count(max(charges, key=lambda charge: charge.cost or 0.0))
     return spending

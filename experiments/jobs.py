@@ -35,7 +35,7 @@ from .random_weights import absent, drawn, random_source, stand_beside, usual
 from .recorded import RecordedSource
 from .results import WHY_NOT, Result, results_of, standing_events
 from .scored import RunScorer, explanation_in, sentence
-from .scoring import chosen
+from .scoring import Choice, chosen
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,11 @@ class Job:
 
     features: indices. prompts: a folder of edited templates for a language model. budget: of each
     feature. run_budget: of all calls of the run, and of the seconds of this session. score: whether
-    to score what was explained. concurrency: features at once (None: as many as suit the mind).
-    retry_failed: whether features that failed before are tried again. controls: whether controls are
-    scored beside them.
+    to score what was explained. scorers: by name, None those that run by default. simulator,
+    scorer_mind: what answers for explanations when they are scored, and the language model that
+    judges (see `scoring.Choice`), by default the mind where that is one and judging is asked for.
+    concurrency: features at once (None: as many as suit the mind). retry_failed: whether features
+    that failed before are tried again. controls: whether controls are scored beside them.
     """
 
     features: Sequence[int]
@@ -67,11 +69,29 @@ class Job:
     prompts: Path | None = None
     run_budget: Budget = field(default_factory=Budget.of_run)
     controls: bool = True
+    simulator: str = "auto"
+    scorer_mind: str | None = None
 
     @property
     def at_once(self) -> int:
-        """How many features go at once. What waits for a language model costs next to nothing."""
-        return self.concurrency or (64 if Mind(self.mind).is_language_model else 8)
+        """How many features are explained at once."""
+        return self._at_once(Mind(self.mind).is_language_model)
+
+    @property
+    def scored_at_once(self) -> int:
+        """How many features are scored at once."""
+        return self._at_once(self.choice.mind is not None)
+
+    def _at_once(self, asks: bool) -> int:
+        # What waits for a language model costs next to nothing.
+        return self.concurrency or (64 if asks else 8)
+
+    @property
+    def choice(self) -> Choice:
+        """What answers for explanations when they are scored."""
+        own = self.mind if self.simulator == "judge" and Mind(self.mind).is_language_model else None
+        judge = self.scorer_mind or own
+        return Choice(self.simulator, Mind(judge, self.prompts) if judge else None, self.seed)
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
@@ -104,6 +124,8 @@ def explain(
     retry_failed: bool = False,
     prompts: Path | None = None,
     run_budget: Budget | None = None,
+    simulator: str = "auto",
+    scorer_mind: str | None = None,
     watch: Watch | None = None,
     controls: bool = True,
     random_weights: int | None = None,
@@ -115,7 +137,8 @@ def explain(
     neither, nothing is kept. budget: of each feature, run_budget: of all together (see `Budget`).
     prompts: a folder of edited templates. scorers: names of scorers, ("all",) for every one.
     controls: whether the scores get their controls; random_weights: how many features of the model
-    with random weights are explained as one of them (see `random_weights`). Works inside a running event loop too, as in a notebook.
+    with random weights are explained as one of them (see `random_weights`). simulator, scorer_mind:
+    see `Job`. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, MindError for an explainer that needs a language model and gets none, PriceError for a
     cap on money and a model without a known price, PromptError for templates that cannot be used,
@@ -143,7 +166,10 @@ def explain(
         prompts,
         run_budget or Budget.of_run(),
         controls,
+        simulator,
+        scorer_mind,
     )
+    job.choice.check()
     with contextlib.ExitStack() as stack:
         if not isinstance(journal, Journal):
             path = default_path() if journal is None and run else journal
@@ -215,10 +241,15 @@ def score_run(
     scorers: Sequence[str] | None = None,
     concurrency: int | None = None,
     retry_failed: bool = False,
+    simulator: str = "auto",
+    scorer_mind: str | None = None,
+    run_budget: Budget | None = None,
     watch: Watch | None = None,
     controls: bool = True,
 ) -> list[Result]:
     """Score what a run has concluded by scorers that have not scored it yet; return its results.
+
+    Where another kind of simulator answered before, all is scored anew, and that replaces the scores.
 
     source: the one that the run was made with. The other arguments are those of `explain`. Raises
     JournalError for a run of another source, UnknownName for a run or a scorer that does not exist.
@@ -235,7 +266,11 @@ def score_run(
             concurrency=concurrency,
             retry_failed=retry_failed,
             controls=controls,
+            run_budget=run_budget or Budget.of_run(),
+            simulator=simulator,
+            scorer_mind=scorer_mind,
         )
+        job.choice.check()
         worker = _Worker(job, source, begun, watch or (lambda *_: None))
         run_to_end(worker.score())
         return results_of(begun, source)
@@ -286,11 +321,17 @@ class _Worker:
     def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
         self.job, self.source, self.run, self.watch = job, source, run, watch
         self.standing = standing_events(run)
-        self.spending = spending_of(run, Mind(job.mind), job.run_budget)
+        minds = [mind for mind in (Mind(job.mind), job.choice.mind) if mind]
+        self.spending = spending_of(run, minds, job.run_budget)
 
-    async def all(self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    async def all(
+        self,
+        stage: str,
+        step: Callable[[int], Coroutine[Any, Any, None]],
+        at_once: int | None = None,
+    ) -> None:
         """Take every feature through one step, a few at once."""
-        places = asyncio.Semaphore(self.job.at_once)
+        places = asyncio.Semaphore(at_once or self.job.at_once)
         done, total = 0, len(self.job.features)
         self.watch(stage, done, total)
 
@@ -318,12 +359,13 @@ class _Worker:
             job.seed,
             self.standing,
             job.scorers,
+            choice=job.choice,
             again=job.retry_failed,
             controls=job.controls,
             spending=self.spending,
             prompts=job.prompts,
         )
-        await self.all("Scoring", scorer.score)
+        await self.all("Scoring", scorer.score, job.scored_at_once)
 
     # ---------------------------------------------------------------- explaining
 

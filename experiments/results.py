@@ -28,7 +28,7 @@ HEADLINE = ("predictive_pearson", "predictive_auprc", "generative", "boundary", 
 #: Why a control may be missing.
 WHY_NOT = {
     "random_explanation": "no other feature of the run has an explanation",
-    "shuffled_activations": "not scored",
+    "shuffled_activations": "not scored where a language model judges: it would be asked as much again",
     "single_token": "the feature never fires on the explain split",
     "token_lookup": "the feature never fires on the explain split",
     "one_shot": "nothing was said at once",
@@ -37,8 +37,11 @@ WHY_NOT = {
 #: Why none of them is there.
 UNCONTROLLED = "scored without controls; `sagescope score` makes them"
 
-#: What a "scored" event may say beside its scores.
-ABOUT = ("explanation_of", "feature", "run", "why")
+#: What answered where an event does not name it: those of the first versions.
+RULE = "rule"
+
+#: What a "scored" event tells of its making.
+ABOUT = ("explanation_of", "feature", "run", "simulator", "why")
 
 #: Scores by name; None for one that was not made.
 Scores = dict[str, Score | None]
@@ -62,6 +65,17 @@ class Cost(_Frozen):
     seconds: float
     dollars: float | None = 0.0
     unanswered: int = 0
+
+
+class ScoringCost(_Frozen):
+    """What a language model took to judge the explanation and its controls, all scorers together.
+
+    dollars: None where one of the calls has no known price.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    dollars: float | None = 0.0
 
 
 class Explanation(records.Explanation):
@@ -124,6 +138,7 @@ class Result(_Frozen):
     details: dict[str, Any] = {}
     controlled: bool = True
     blind: dict[str, tuple[Blind, ...]] = {}
+    scoring_cost: ScoringCost = ScoringCost()
 
     @property
     def index(self) -> int:
@@ -177,14 +192,22 @@ def _count(standing: dict[str, Any], event: Event) -> None:
 
 
 def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> dict[str, Any]:
-    """What was scored before and a new "scored" event together; the new one counts where both do."""
+    """What was scored before and a new "scored" event together; the new one counts where both do.
+
+    Scores of two kinds of simulators do not stand side by side: the new ones replace the others.
+    """
+    # What was spent stays spent, whatever becomes of the scores.
+    costs = [one["cost"] for one in (before or {}, event) if "cost" in one]
+    cost = {"cost": _together(costs)} if costs else {}
+    before = made_with(before, event.get("simulator", RULE))
     if not before or "why" in before or "why" in event:
-        return dict(event)
+        return {**event, **cost}
     return {
         **before,
         **event,
         "scores": {**before["scores"], **event["scores"]},
         "details": _joined(before["details"], event["details"]),
+        **cost,
         "scorers": [*dict.fromkeys([*made_by(before), *made_by(event)])],
     }
 
@@ -197,6 +220,20 @@ def _joined(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     again = {item["scorer"] for item in after["items"]}
     kept = [item for item in before["items"] if item["scorer"] not in again]
     return {**joined, "items": [*kept, *after["items"]]}
+
+
+def _together(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {
+        name: sum(cost.get(name, 0) for cost in costs)
+        for name in ("calls", "tokens", "cost", "unpriced")
+    }
+
+
+def made_with(scored: Mapping[str, Any] | None, simulator: str) -> dict[str, Any]:
+    """What stands of the scores of one kind of simulator; {} where another one made them."""
+    if scored is None or scored.get("simulator", RULE) != simulator:
+        return {}
+    return dict(scored)
 
 
 def made_by(scored: Mapping[str, Any] | None) -> Sequence[str]:
@@ -240,6 +277,7 @@ def _result(
             details=dict(_details(standing)),
             controlled=_is_controlled(standing),
             blind={name: blind for name in scores if (blind := blind_to(name))},
+            scoring_cost=_scoring_cost(standing),
         )
 
 
@@ -255,6 +293,16 @@ def _scores(scored: Mapping[str, Any] | None) -> Scores | None:
 def _is_controlled(standing: Mapping[str, Any]) -> bool:
     """Whether anything was scored beside the explanation; of what has no scores, True."""
     return "explanation" not in standing or any(name in standing for name in CONTROL_NAMES)
+
+
+def _scoring_cost(standing: Mapping[str, Any]) -> ScoringCost:
+    subjects = [standing[name] for name in ("explanation", *CONTROL_NAMES) if name in standing]
+    spent = _together([scored.get("cost", {}) for scored in subjects])
+    return ScoringCost(
+        calls=int(spent["calls"]),
+        tokens=int(spent["tokens"]),
+        dollars=None if spent["unpriced"] else round(spent["cost"], 6),
+    )
 
 
 def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

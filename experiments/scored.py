@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..agents.budget import Spending
+from ..agents.budget import Budget, Spending
 from ..agents.records import Explanation
-from ..sae.errors import JournalError
+from ..sae.errors import BudgetExhausted, CannotAnswer, JournalError
 from ..sae.source import FeatureSource
+from .calls import JudgingCalls
 from .journal import Run
 from .one_shot import at_once, why_none
 from .recorded import RecordedSource
-from .results import made_by, standing_events, with_scores
+from .results import made_by, made_with, standing_events, with_scores
 from .scoring import (
     CONTROL_NAMES,
+    Choice,
     Simulator,
     Target,
     chosen,
@@ -25,18 +28,19 @@ from .scoring import (
     simulators,
     target_of,
 )
+from .scoring.choice import NO_RULE
 
 log = logging.getLogger(__name__)
 
-#: Why an explanation has no scores that is in words alone.
-NO_RULE = "it is in words alone, and nothing here predicts activations from words: give it a rule"
+#: Controls that are tables or rules, whatever answers for the explanation.
+BY_TOKENS = ("single_token", "token_lookup")
 
 
 class RunScorer:
     """Scores what a run concluded, as far as that is not done.
 
     standing: feature → what counts of its events (see `standing_events`); scores are added to it.
-    scorers: by name, None those that run by default. again: whether what could not be scored before
+    scorers: by name, None those that run by default. choice: what answers for explanations. again: whether what could not be scored before
     is tried again. controls: whether controls are scored too. spending: of the run, for what a
     control asks of a language model. prompts: a folder of edited templates for that.
     """
@@ -48,6 +52,7 @@ class RunScorer:
         seed: int,
         standing: dict[int, dict[str, Any]] | None = None,
         scorers: Sequence[str] | None = None,
+        choice: Choice | None = None,
         again: bool = False,
         controls: bool = True,
         spending: Spending | None = None,
@@ -57,7 +62,9 @@ class RunScorer:
         self.standing = standing_events(run) if standing is None else standing
         self._seed, self._again = seed, again
         self._scorers = chosen(scorers)
-        self._controls, self._spending, self._prompts = controls, spending, prompts
+        self._controls, self._prompts = controls, prompts
+        self._spending = spending or Spending(Budget.of_run())
+        self._choice = choice or Choice(seed=seed)
         self._read: dict[int, Explanation | None] = {}
 
     async def score(self, feature: int) -> None:
@@ -66,7 +73,8 @@ class RunScorer:
         explanation = self._explanation(feature)
         if explanation is None:
             return
-        other = self._other(feature) if self._controls else None
+        choice, why = self._choice_for(feature, explanation)
+        other = self._other(feature, choice) if self._controls else None
         target = Target(RecordedSource(self.source, self.run), feature, self._seed)
         random = self._explanation(other) if other is not None else None
         about = {"random_explanation": {"explanation_of": other}} if random else {}
@@ -74,7 +82,7 @@ class RunScorer:
         given = {"random_explanation": random, "one_shot": one_shot}
         try:
             subjects = simulators(
-                target, explanation, random, one_shot=one_shot, controlled=self._controls
+                target, explanation, random, choice, one_shot=one_shot, controlled=self._controls
             )
         except JournalError:
             raise
@@ -86,20 +94,40 @@ class RunScorer:
                 if not absent and name not in standing:
                     self._scored(feature, name, {**about.get(name, {}), "why": sentence(error)})
             return
-        wordy = {"explanation": explanation, "shuffled_activations": explanation}
-        wordy["one_shot"] = one_shot or explanation
+        whys = {"explanation": why, "shuffled_activations": why}
+        if one_shot and not choice.able(one_shot):
+            whys["one_shot"] = why or NO_RULE
         for name, simulator in subjects.items():
-            fails = "why" in standing.get(name, {})
-            again = self._again and fails
-            made = () if again else made_by(standing.get(name))
+            kind = "rule" if name in BY_TOKENS else choice.kind
+            before = made_with(standing.get(name), kind)
+            again = self._again and "why" in before
+            made = () if again else made_by(before)
             scorers = [scorer for scorer in self._scorers if scorer not in made]
-            if not scorers or (fails and not again):
+            if not scorers or ("why" in before and not again):
                 continue
-            if (said := wordy.get(name)) and said.rule is None:
-                marks = {"why": NO_RULE}
-            else:
-                marks = await self._marks(target_of(name, target), simulator, scorers)
-            self._scored(feature, name, {**about.get(name, {}), **marks})
+            try:
+                no = whys.get(name)
+                marks = (
+                    {"why": no}
+                    if no
+                    else await self._marks(target_of(name, target), simulator, scorers)
+                )
+            except BudgetExhausted:
+                return  # what is not scored yet is for a later session
+            told = {**about.get(name, {}), "simulator": kind, **_cost(choice)}
+            self._scored(feature, name, {**told, **marks})
+
+    def _choice_for(self, feature: int, explanation: Explanation) -> tuple[Choice, str | None]:
+        """What answers for an explanation and its controls, and why nothing can."""
+        spending = Spending(Budget.of_run(), run=self._spending)
+        choice = replace(self._choice, spending=spending)
+        if choice.mind:
+            calls = JudgingCalls(self.run, feature)
+            choice = replace(choice, mind=replace(choice.mind, calls=calls))
+        try:
+            return choice.of(explanation), None
+        except CannotAnswer as reason:
+            return replace(choice, kind="rule"), str(reason)
 
     async def _one_shot(self, feature: int) -> Explanation | None:
         """What the run's mind says at once: from the journal, or asked now and written there."""
@@ -137,7 +165,7 @@ class RunScorer:
         try:
             scored = await score_simulator(target, simulator, scorers)
             return {"scorers": list(scorers), **scored.model_dump()}
-        except JournalError:
+        except (JournalError, BudgetExhausted):
             raise
         except Exception as error:
             log.info("scoring feature %d failed", target.feature, exc_info=True)
@@ -149,16 +177,17 @@ class RunScorer:
         standing = self.standing[feature]
         standing[name] = with_scores(standing.get(name), event)
 
-    def _other(self, feature: int) -> int | None:
+    def _other(self, feature: int, choice: Choice) -> int | None:
         """The feature whose explanation is this one's random control.
 
         The run's features stand in a circle, in an order drawn by the seed; each gets the next
-        one that has an explanation to predict with. So nobody gets its own, and timing changes nothing.
+        one that has an explanation that can answer likewise. So nobody gets its own, and timing
+        changes nothing.
         """
         others = {
             self._place(one): one
             for one in self.standing
-            if one != feature and (found := self._explanation(one)) and found.rule is not None
+            if one != feature and (found := self._explanation(one)) and choice.able(found)
         }
         here = self._place(feature)
         nearest = min(others, key=lambda place: (place < here, place), default=None)
@@ -178,6 +207,14 @@ class RunScorer:
 async def score_feature(source: FeatureSource, run: Run, feature: int, seed: int) -> None:
     """Score what a run concluded of one feature, beside its controls, as a job does."""
     await RunScorer(source, run, seed).score(feature)
+
+
+def _cost(choice: Choice) -> dict[str, Any]:
+    """What judging took since it was last written down."""
+    judge = choice.mind
+    if judge is None or not isinstance(judge.calls, JudgingCalls):
+        return {}
+    return {"cost": judge.calls.cost(judge.client().charge)}
 
 
 def explanation_in(standing: dict[str, Any]) -> Explanation | None:

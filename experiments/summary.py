@@ -163,6 +163,17 @@ def cost_line(results: Sequence[Result]) -> str:
     return f"Language model: {count(calls)} calls, {count(tokens)} tokens, {dollars}.{lost}"
 
 
+def scoring_line(results: Sequence[Result]) -> str:
+    """What judging by a language model took in all, in one line; "" where there was none."""
+    costs = [result.scoring_cost for result in results]
+    calls, tokens = sum(cost.calls for cost in costs), sum(cost.tokens for cost in costs)
+    if not calls:
+        return ""
+    known = [cost.dollars for cost in costs if cost.dollars is not None]
+    dollars = money(sum(known) if len(known) == len(costs) else None)
+    return f"Judging, with controls: {count(calls)} calls, {count(tokens)} tokens, {dollars}."
+
+
 def scores_of(result: Result, of: str) -> Scores | None:
     """The scores of the explanation or of one control."""
     return result.scores if of == "explanation" else result.controls[of]

@@ -173,6 +173,21 @@ RandomWeights = Annotated[
         show_default="8, with a language model 0",
     ),
 ]
+SimulatorKind = Annotated[
+    str,
+    typer.Option(
+        "--simulator",
+        help="What answers for an explanation when it is scored: auto (its rule; else a judge, if one "
+        "is named; else embeddings, if installed), rule, judge or embedding.",
+    ),
+]
+ScorerMind = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer-mind",
+        help="The language model that judges explanations in words, named as for --mind.",
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
 
 

@@ -20,7 +20,7 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
-    from ..summary import control_line, cost_line, verdict_line, word_line
+    from ..summary import control_line, cost_line, scoring_line, verdict_line, word_line
     from ..tables import results_page
     from ..terminal import console
 
@@ -32,10 +32,9 @@ def print_results(found: list[Result], as_json: bool) -> None:
     if warning := control_line(found):
         out.print(warning, style="yellow")
     out.print(verdict_line(found))
-    if said := word_line(found):
-        out.print(said)
-    if paid := cost_line(found):
-        out.print(paid)
+    for line in (word_line(found), cost_line(found), scoring_line(found)):
+        if line:
+            out.print(line)
 
 
 def print_json(rows: Iterable[Any]) -> None:

@@ -40,6 +40,8 @@ def explain(
     scorers: options.Scorers = None,
     controls: options.Controls = True,
     random_weights: options.RandomWeights = None,
+    simulator: options.SimulatorKind = "auto",
+    scorer_mind: options.ScorerMind = None,
     retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
@@ -95,6 +97,8 @@ def explain(
                 concurrency=concurrency,
                 retry_failed=retry_failed,
                 run_budget=run_budget,
+                simulator=simulator,
+                scorer_mind=scorer_mind,
                 watch=bar,
             )
     output.print_results(results, as_json)
@@ -119,6 +123,11 @@ def score(
     name: options.RunName,
     scorers: options.Scorers = None,
     controls: options.Controls = True,
+    simulator: options.SimulatorKind = "auto",
+    scorer_mind: options.ScorerMind = None,
+    run_max_calls: options.RunMaxCalls = None,
+    run_max_tokens: options.RunMaxTokens = None,
+    run_max_cost: options.RunMaxCost = None,
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
@@ -147,6 +156,11 @@ def score(
             controls=controls,
             concurrency=concurrency,
             retry_failed=retry_failed,
+            simulator=simulator,
+            scorer_mind=scorer_mind,
+            run_budget=opening.run_budget(
+                calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost
+            ),
             watch=bar,
         )
     output.print_results(found, as_json)

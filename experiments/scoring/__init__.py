@@ -18,16 +18,29 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import fade, generated, predictive, simulation, uniform  # noqa: F401 (they register scorers)
+from . import (  # noqa: F401 (they register their scorers)
+    classify,
+    fade,
+    generated,
+    graded,
+    predictive,
+    saebench,
+    simulation,
+    uniform,
+)
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, blind_to, chosen, scorer
+from .choice import BY_RULE, KINDS, Choice, simulator_of
 from .controls import CONTROL_NAMES, controls, target_of
 from .score import Score, mean_with_interval
-from .simulator import Context, RuleSimulator, Simulator, simulator_of
+from .simulator import Context, RuleSimulator, Simulator, settled
 
 __all__ = [
+    "BY_RULE",
     "CONTROL_NAMES",
+    "KINDS",
     "SCORERS",
     "SCORE_NAMES",
+    "Choice",
     "Context",
     "Details",
     "Item",
@@ -75,7 +88,7 @@ async def score_simulator(
     scorers: names of registered scorers (see `chosen`). Raises UnknownName. The same target, seed
     and simulator always give the same scores.
     """
-    marks = await asyncio.gather(*(one(target, simulator) for one in chosen(scorers).values()))
+    marks = await settled(*(one(target, simulator) for one in chosen(scorers).values()))
     scores: dict[str, Score] = {}
     details: dict[str, Any] = {}
     for mark in marks:
@@ -94,6 +107,7 @@ def simulators(
     target: Target,
     explanation: Explanation,
     other: Explanation | None = None,
+    choice: Choice = BY_RULE,
     *,
     one_shot: Explanation | None = None,
     controlled: bool = True,
@@ -101,11 +115,13 @@ def simulators(
     """Everything to score for one feature: "explanation" first, then its controls by name.
 
     Each is to be scored on `target_of(name, target)`. other: another feature's explanation; without
-    it there is no random control. one_shot: what the same mind said at once. controlled: whether
-    there are any controls.
+    it there is no random control. choice: what answers for them. one_shot: what the same mind said
+    at once. controlled: whether there are any controls. Raises CannotAnswer where nothing can
+    answer.
     """
-    own = {"explanation": simulator_of(explanation, target.source.tokenize)}
-    return own | controls(target, explanation, other, one_shot) if controlled else {**own}
+    choice = choice.of(explanation) if choice.kind == "auto" else choice
+    own = {"explanation": simulator_of(explanation, target.source.tokenize, choice)}
+    return own | controls(target, explanation, other, one_shot, choice) if controlled else {**own}
 
 
 async def score_explanation(
@@ -116,14 +132,16 @@ async def score_explanation(
     seed: int = 0,
     other: Explanation | None = None,
     scorers: Sequence[str] | None = None,
+    choice: Choice = BY_RULE,
 ) -> ScoredWithControls:
     """Score an explanation of a feature, and its controls, on the `score` split.
 
-    other: another feature's explanation, for the random control. Raises FeatureError for a feature
-    that the source does not have.
+    other: another feature's explanation, for the random control. choice: what answers for both, by
+    default their rules. Raises FeatureError for a feature that the source does not have, CannotAnswer
+    where nothing can answer for the explanation.
     """
     target = Target(source, feature, seed)
-    subjects = simulators(target, explanation, other)
+    subjects = simulators(target, explanation, other, choice)
     found = await asyncio.gather(
         *(
             score_simulator(target_of(name, target), simulator, scorers)

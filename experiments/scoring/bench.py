@@ -22,6 +22,7 @@ from ...sae.errors import CannotAnswer, UnknownName
 from ...sae.evidence import FeatureStats, SplitEvidence
 from ...sae.mixture import Mixture, draw
 from ...sae.source import FeatureSource
+from .contexts import Panel, panel
 from .score import Score
 from .simulator import Simulator
 
@@ -75,6 +76,10 @@ class Target:
             if not fires:
                 return f"the feature never fires on the {split} split"
         return ""
+
+    def panel(self) -> Panel:
+        """The contexts that explanations are asked about one by one (see `contexts`)."""
+        return panel(self.source.evidence, self.feature, self.seed)
 
     def fires(self, values: np.ndarray | float) -> np.ndarray:
         """Where activations or predictions, in the SAE's units, reach the firing threshold."""

@@ -34,7 +34,8 @@ from ...sae.lookup import TokenLookup
 from ...sae.source import FeatureSource
 from ...sae.tokens import TokenActivations
 from .bench import Target
-from .simulator import Context, RuleSimulator, Simulator, simulator_of
+from .choice import BY_RULE, Choice, simulator_of
+from .simulator import Context, RuleSimulator, Simulator, words_of
 
 #: The controls by the name users see, in the order of every table.
 CONTROL_NAMES = (
@@ -55,19 +56,24 @@ def controls(
     explanation: Explanation,
     other: Explanation | None = None,
     one_shot: Explanation | None = None,
+    choice: Choice = BY_RULE,
 ) -> dict[str, Simulator]:
     """The simulators of a feature's controls, in the order of CONTROL_NAMES, those that there are.
 
-    other: another feature's explanation. one_shot: what the same mind said at once. Score each on
-    `target_of(name, target)`.
+    other: another feature's explanation. one_shot: what the same mind said at once. choice: what
+    answers for explanations; where a language model judges, shuffled activations are left out, which
+    would ask it as much again. Score each on `target_of(name, target)`.
     """
+    tokenize = target.source.tokenize
     fires = bool(target.stats.typical_max)
     found: dict[str, Simulator | None] = {
-        "random_explanation": random_explanation(target, other) if other else None,
-        "shuffled_activations": _OnCorpus(simulator_of(explanation, target.source.tokenize)),
+        "random_explanation": random_explanation(target, other, choice) if other else None,
+        "shuffled_activations": None
+        if choice.kind == "judge"
+        else _OnCorpus(simulator_of(explanation, tokenize, choice)),
         "single_token": single_token(target) if fires else None,
         "token_lookup": token_lookup(target) if fires else None,
-        "one_shot": simulator_of(one_shot, target.source.tokenize) if one_shot else None,
+        "one_shot": simulator_of(one_shot, tokenize, choice) if one_shot else None,
     }
     return {name: simulator for name, simulator in found.items() if simulator}
 
@@ -126,6 +132,11 @@ class _OnCorpus(Simulator):
     inner: Simulator
 
     @property
+    def words(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See Simulator."""
+        return self.inner.words
+
+    @property
     def fires_from(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """See Simulator."""
         return self.inner.fires_from
@@ -168,10 +179,12 @@ class _Corpus:
         raise CannotAnswer(NO_TEXTS)
 
 
-def random_explanation(target: Target, other: Explanation) -> Simulator:
+def random_explanation(target: Target, other: Explanation, choice: Choice = BY_RULE) -> Simulator:
     """Another feature's explanation, in this feature's unit, so that only its shape counts."""
+    if choice.kind != "rule":
+        return simulator_of(other, target.source.tokenize, choice)
     rule = other.rule and other.rule.model_copy(update={"unit": target.stats.typical_max})
-    return RuleSimulator(rule, target.source.tokenize)
+    return RuleSimulator(rule, target.source.tokenize, words=words_of(other))
 
 
 def single_token(target: Target) -> Simulator:
@@ -210,6 +223,7 @@ class LookupSimulator(Simulator):
     unit: float
     texts: RuleSimulator
     fires_from: float | None = FIRES_AT
+    words: str = ""
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """Each token's mean activation on `explain`. See Simulator."""

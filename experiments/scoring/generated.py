@@ -35,7 +35,7 @@ from ...sae.tokens import TokenActivations
 from .bench import Blind, Item, Marks, Target, reaches, scorer
 from .metrics import auc, gini
 from .score import Score, harmonic, interval, share
-from .simulator import Simulator
+from .simulator import Simulator, settled
 
 NAMES = (
     "generative",
@@ -65,7 +65,7 @@ async def generated(target: Target, simulator: Simulator) -> Marks:
     if not target.stats.typical_max:
         reason = "the feature never fires on the explain split"
         return Marks({name: Score.undefined(reason) for name in NAMES})
-    firing, near = await asyncio.gather(
+    firing, near = await settled(
         simulator.firing_texts(TEXTS, target.seed), simulator.near_miss_texts(TEXTS, target.seed)
     )
     should_fire, should_not = await asyncio.gather(

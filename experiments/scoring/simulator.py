@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ...agents.rules.match import Matcher, predict
 from ...agents.rules.write import Tokenize, firing_texts, near_miss_texts
 from ...sae.errors import CannotAnswer
 from ...sae.evidence import FIRES_AT
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,15 @@ class Context:
 class Simulator(Protocol):
     """Answers from an explanation alone. It never sees the feature, its source or its corpus.
 
-    Grades are in typical maxima of the feature, from 0 (silent) to 1. fires_from: the grade from
-    which it says that the feature fires; None where its grades have an order and no unit. What a
-    kind of simulator cannot do it refuses by CannotAnswer; what failed of it for one context (a
-    reply that made no sense, say) is NaN or None there, and no zero.
+    words: the explanation's, "" where it has none. Grades are in typical maxima of the feature, from
+    0 (silent) to 1. fires_from: the grade from which it says that the feature fires; None where its
+    grades have an order and no unit. What a kind of simulator cannot do it refuses by CannotAnswer;
+    what failed of it for one context (a reply that made no sense, say) is NaN or None there, and no
+    zero.
     """
 
     fires_from: float | None
+    words: str
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """float [n]: the predicted activation of each token of `text.table`, in the SAE's units."""
@@ -89,6 +94,7 @@ class RuleSimulator(Simulator):
     rule: Rule | None
     tokenize: Tokenize
     fires_from: float | None = FIRES_AT
+    words: str = ""
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """The rule's own prediction. See Simulator."""
@@ -128,6 +134,19 @@ class RuleSimulator(Simulator):
         return near_miss_texts(self.rule, n, seed, self.tokenize) if self.rule else []
 
 
-def simulator_of(explanation: Explanation, tokenize: Tokenize) -> RuleSimulator:
-    """The simulator of an explanation: its rule, where it has one."""
-    return RuleSimulator(explanation.rule, tokenize)
+async def settled(*asked: Awaitable[T]) -> list[T]:
+    """The answers to questions put at once; the first error, but only when all have come to an end.
+
+    Else a call that is paid for would be left behind, and its reply lost.
+    """
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found  # pyright: ignore[reportReturnType]
+
+
+def words_of(explanation: Explanation) -> str:
+    """What an explanation says in words: its labels and its description."""
+    parts = ("; ".join(explanation.labels), explanation.description)
+    return ": ".join(part for part in parts if part.strip())

@@ -115,8 +115,8 @@ def test_options_reach_the_job(opened, monkeypatch):
         "--mind m --seed 3 --max-probes 1 --max-rounds 2 --max-calls 3 --max-tokens 4 "
         "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
         "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score "
-        "--scorers generated,predictive --retry-failed --device cpu --dtype float32 "
-        "--no-controls --random-weights 5 --journal j.db"
+        "--scorers generated,predictive --simulator judge --scorer-mind j --retry-failed "
+        "--device cpu --dtype float32 --no-controls --random-weights 5 --journal j.db"
     )
     run(*typed.split())
     assert opened == [("s", "a", "c", 9, "cpu", "float32")]
@@ -139,6 +139,8 @@ def test_options_reach_the_job(opened, monkeypatch):
         "scorers": ["generated", "predictive"],
         "controls": False,
         "random_weights": 5,
+        "simulator": "judge",
+        "scorer_mind": "j",
         "concurrency": 6,
         "retry_failed": True,
     }

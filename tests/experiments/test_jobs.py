@@ -300,7 +300,8 @@ def test_an_explanation_that_cannot_be_scored_leaves_its_controls_alone(source, 
     with Journal.open(None) as journal:
         monkeypatch.setattr(scored, "score_simulator", score_simulator)
         first, other = explain(source, [0, 1], journal=journal, concurrency=1)
-        assert first.details["explanation"] == {"why": "RuntimeError: no luck"}
+        failed_by = {"simulator": "rule", "why": "RuntimeError: no luck"}
+        assert first.details["explanation"] == failed_by
         assert set(first.scores.values()) == {None}
         made = [scores for scores in first.controls.values() if scores]
         assert len(made) == 5

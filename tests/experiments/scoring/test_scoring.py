@@ -26,8 +26,6 @@ from sagescope.sae.evidence import Evidence
 from sagescope.sae.source import FunctionSource
 
 LEVELS = {"red": 4.0, "green": 2.4}
-
-
 #: The two scorers that these tests speak of, and what they give; clarity has no ceiling of 1 here,
 #: since windows of the corpus hold the words as well.
 BASIC = ("predictive", "generated")
@@ -83,7 +81,7 @@ def test_always_never_and_half(make):
     assert always["boundary"] == always["input"] == 0
     assert always["predictive_pearson"] == 0
     assert always["generative"] < 0.5
-    never = scored(make, None)
+    never = scored(make, None, scorers=BASIC)
     assert values(never) == {
         **dict.fromkeys(NAMES, 0.0),
         "predictive_auprc": never.details.mixture.base_rate,

@@ -188,7 +188,8 @@ async def test_ones_own_rule_is_scored_like_any_other(source):
         assert transcript_of(session.run, 0).result == result
 
 
-async def test_words_alone_have_no_scores_and_say_why(source):
+async def test_words_alone_have_no_scores_and_say_why(source, monkeypatch):
+    monkeypatch.setattr("sagescope.experiments.scoring.embedding.installed", lambda: False)
     with AsyncSession.open(source, 0) as session:
         accepted = await session.accept("fires on banks")
         assert set(accepted.scores.values()) == {None}
