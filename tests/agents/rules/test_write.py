@@ -129,3 +129,14 @@ def test_rules_that_look_at_one_place_or_none_have_no_distances():
     near = Near(match=Match(kind="word", values=("river",)), first=-1, last=-1)
     rule = Rule(clauses=(Clause(conditions=(current("word", "bank"), near), level=1.0),), unit=1.0)
     assert distance_drafts(rule, 8, seed=1) == []
+
+
+def test_several_words_before_a_trigger_each_stand_in_their_place():
+    rule = rule_of(
+        current("word", "bank"),
+        before("word", "side"),
+        before("word", "river", first=-3, last=-3),
+    )
+    drafts = firing_drafts(rule, 6, seed=1, tokenize=tokenize)
+    assert len(drafts) == 6
+    assert all("river the side bank" in draft.text for draft in drafts)
