@@ -136,6 +136,7 @@ def _write(
     """
     before, after = draw.choice(_frames(clause)).split("{}")
     context = ""
+    fixed: dict[int, str] = {}  # so many tokens before the trigger: what stands there
     for number, condition in enumerate(clause.conditions):
         if isinstance(condition, Position):
             before, after = _placed(condition, before, after, draw)
@@ -150,12 +151,13 @@ def _write(
             piece = " " + random.Random(piece).choice(PLAIN_WORDS)
         if condition.negated and not block:
             continue
-        if condition.last == -1 and condition.first == -1:
-            context = context + piece
+        if condition.first == condition.last:
+            fixed[-condition.last] = piece
         elif condition.first is None:
             before = _sentence_with(piece, draw) + " " + before
         else:
             context = piece + context
+    context += "".join(fixed.get(away, " the") for away in range(max(fixed, default=0), 0, -1))
     trigger = _trigger(clause, draw)
     if trigger is None:
         return None
@@ -201,7 +203,7 @@ def _context(near: Near, draw: random.Random) -> str:
     pieces = [_surface(near.match, draw) or "" for _ in range(near.at_least)]
     listed = " and".join(pieces)
     if near.first == near.last:
-        return listed + " the" * (-near.last - 1)
+        return listed
     room = 1 if near.first is None else -near.first - 1
     return listed + draw.choice([link for link in LINKS if link.count(" ") <= room])
 

@@ -142,7 +142,7 @@ def run_suite(
     if decoys and explainer in WITHOUT_PROBES:
         other = WITHOUT_PROBES[explainer]
         blind = explain(
-            source, decoys, explainer=other, mind=mind, run=f"{run}:no-probes" if run else None,
+            source, decoys, explainer=other, mind=mind, run=f"{run}-no-probes" if run else None,
             journal=journal, score=False, watch=watch, **settings,
         )  # fmt: skip
     return Findings(answers(source, found), answers(source, blind))

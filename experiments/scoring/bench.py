@@ -77,6 +77,7 @@ class Target:
                 return f"the feature never fires on the {split} split"
         return ""
 
+    @cached_property
     def panel(self) -> Panel:
         """The contexts that explanations are asked about one by one (see `contexts`)."""
         return panel(self.source.evidence, self.feature, self.seed)

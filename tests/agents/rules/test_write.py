@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sagescope.agents.rules.language import Clause, Match, Near, Position, Rule, current
 from sagescope.agents.rules.match import predict
 from sagescope.agents.rules.write import (
+    distance_drafts,
     firing_drafts,
     firing_texts,
     near_miss_drafts,
@@ -112,3 +113,30 @@ def test_the_seed_decides():
     rule = RULES["word"]
     assert firing_texts(rule, 6, 1, tokenize) == firing_texts(rule, 6, 1, tokenize)
     assert firing_texts(rule, 6, 1, tokenize) != firing_texts(rule, 6, 2, tokenize)
+
+
+def test_distance_drafts_move_what_must_stand_before_to_the_edge_of_its_stretch_and_beyond():
+    near = Near(match=Match(kind="word", values=("river",)), first=-6, last=-1)
+    rule = Rule(clauses=(Clause(conditions=(current("word", "bank"), near), level=1.0),), unit=1.0)
+    places = []
+    for draft in distance_drafts(rule, 8, seed=1):
+        words = draft.text.replace(",", " ,").replace(".", " .").split()
+        places.append(words.index("bank") - words.index("river"))
+    assert sorted(places) == [3, 4, 6, 7]
+
+
+def test_rules_that_look_at_one_place_or_none_have_no_distances():
+    near = Near(match=Match(kind="word", values=("river",)), first=-1, last=-1)
+    rule = Rule(clauses=(Clause(conditions=(current("word", "bank"), near), level=1.0),), unit=1.0)
+    assert distance_drafts(rule, 8, seed=1) == []
+
+
+def test_several_words_before_a_trigger_each_stand_in_their_place():
+    rule = rule_of(
+        current("word", "bank"),
+        before("word", "side"),
+        before("word", "river", first=-3, last=-3),
+    )
+    drafts = firing_drafts(rule, 6, seed=1, tokenize=tokenize)
+    assert len(drafts) == 6
+    assert all("river the side bank" in draft.text for draft in drafts)

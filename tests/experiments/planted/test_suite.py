@@ -66,7 +66,7 @@ def test_the_command_prints_tables_and_goes_on_with_its_run(tmp_path):
     assert "What probing adds" in first.stdout
     with Journal.open(journal) as opened:
         events = len(opened.run("p").events())
-        assert {run.name for run in opened.runs()} == {"p", "p:no-probes"}
+        assert {run.name for run in opened.runs()} == {"p", "p-no-probes"}
     again = CliRunner().invoke(app, [*line, "--run", "p", "--json"])
     assert again.exit_code == 0, again.output
     answers = [json.loads(row) for row in again.stdout.splitlines()]
