@@ -173,9 +173,10 @@ class Ledger:
             seed=self.run.config["seed"],
             record=self._record,
         )
-        for event in self.run.attempt(self.feature):
-            _replay(event, loop)
-        self._recount(loop)
+        with self.run.reading(self.feature):
+            for event in self.run.attempt(self.feature):
+                _replay(event, loop)
+            self._recount(loop)
         return loop
 
     def _recount(self, loop: Investigation) -> None:

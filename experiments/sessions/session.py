@@ -20,29 +20,27 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from ...agents.budget import Budget
-from ...agents.groups import coverage
-from ...agents.loop import Investigation, ProbeDesign, Proposal, Reasoner
+from ...agents.loop import Investigation, ProbeDesign, Reasoner
 from ...agents.notebook import Notebook
-from ...agents.records import Explanation, Hypothesis, Probe, short
+from ...agents.records import Hypothesis, Probe
 from ...agents.rules.language import Rule
-from ...agents.rules.render import describe, labels
 from ...sae.errors import BudgetExhausted, SessionError
 from ...sae.source import FeatureSource
 from ..journal import Journal, Run
 from ..recorded import RecordedSource
 from ..results import result_of
 from ..scored import score_feature
-from ..transcript import Trial
 from .ledger import Ledger, begin
-from .rule_text import as_rule
+from .own import own_explanation, own_proposal
 from .views import (
+    KINDS,
     Accepted,
     Comparison,
     Hypotheses,
-    Judged,
+    Kind,
     Overview,
     Reading,
     Readings,
@@ -51,10 +49,6 @@ from .views import (
     Trials,
     Undone,
 )
-
-#: Contexts that there are to look at, by the name users type.
-Kind = Literal["top", "spread", "silent", "near"]
-KINDS: tuple[Kind, ...] = ("top", "spread", "silent", "near")
 
 
 class AsyncSession:
@@ -151,7 +145,8 @@ class AsyncSession:
         """
         if kind is not None and kind not in KINDS:
             raise SessionError(f"There are no {kind!r} contexts: ask for {', '.join(KINDS)}.")
-        return await asyncio.to_thread(self._exemplars, KINDS if kind is None else (kind,), n)
+        kinds = KINDS if kind is None else (kind,)
+        return await asyncio.to_thread(Readings.of_contexts, kinds, n, self.notebook, self.scale)
 
     async def activations(self, texts: Sequence[str] | str) -> Readings:
         """What the feature does on any texts. They count as texts run, like probes."""
@@ -165,16 +160,15 @@ class AsyncSession:
 
     def hypotheses(self) -> Hypotheses:
         """All hypotheses, and how they stand: the verdicts that code reads off the outcomes."""
-        return self._standings(self.notebook.hypotheses)
+        return Hypotheses.of(self.notebook.hypotheses, self.notebook)
 
     def trials(self, hypothesis: int | None = None) -> Trials:
         """All probes, or those of one hypothesis, and what they measured."""
         if hypothesis is not None:
             self._hypothesis(hypothesis)
         wanted = {None, hypothesis} if hypothesis is not None else None
-        return self._trials(
-            [p for p in self.notebook.probes if wanted is None or p.hypothesis in wanted]
-        )
+        probes = [p for p in self.notebook.probes if wanted is None or p.hypothesis in wanted]
+        return self._trials(probes)
 
     def overview(self) -> Overview:
         """Where the session stands."""
@@ -201,7 +195,9 @@ class AsyncSession:
     async def add(self, text: str = "", rule: Rule | dict | str | None = None) -> Hypotheses:
         """A hypothesis of one's own: in words, as an executable rule (see `as_rule`), or both."""
         async with self._ledger.step("add") as loop:
-            return self._standings(loop.add([self._proposal(text, rule)]))
+            return Hypotheses.of(
+                loop.add([own_proposal(text, rule, self.who, self.notebook)]), self.notebook
+            )
 
     async def edit(
         self, hypothesis: int, text: str = "", rule: Rule | dict | str | None = None
@@ -212,8 +208,9 @@ class AsyncSession:
             old = self._hypothesis(hypothesis)
             if not text and rule is None:
                 raise SessionError("Nothing was changed: give new words or a new rule.")
-            proposal = self._proposal(text or ("" if rule is not None else old.text), rule, old.id)
-            return self._standings(loop.add([proposal]))
+            words = text or ("" if rule is not None else old.text)
+            proposal = own_proposal(words, rule, self.who, self.notebook, old.id)
+            return Hypotheses.of(loop.add([proposal]), self.notebook)
 
     async def drop(self, hypothesis: int) -> Hypotheses:
         """Give a hypothesis up."""
@@ -221,7 +218,7 @@ class AsyncSession:
             one = self._hypothesis(hypothesis)
             self.notebook.dropped.add(one.id)
             self._ledger.write("dropped", {"hypothesis": one.id})
-            return self._standings([one])
+            return Hypotheses.of([one], self.notebook)
 
     # ---------------------------------------------------------------- probes
 
@@ -264,7 +261,7 @@ class AsyncSession:
     async def propose(self) -> Hypotheses:
         """Let the mind propose hypotheses from the exemplars."""
         async with self._ledger.step("propose", self.mind.name) as loop:
-            return self._standings(await loop.propose())
+            return Hypotheses.of(await loop.propose(), self.notebook)
 
     async def design(self) -> Trials:
         """Let the mind write down probes for the live hypotheses; `run_probes` measures them."""
@@ -282,7 +279,7 @@ class AsyncSession:
     async def refine(self) -> Hypotheses:
         """Let the mind better its hypotheses, from what came back and from the corpus."""
         async with self._ledger.step("refine", self.mind.name) as loop:
-            return self._standings(await loop.refine())
+            return Hypotheses.of(await loop.refine(), self.notebook)
 
     async def step(self) -> Round:
         """One round of the loop: propose where there is nothing yet, design, run, refine."""
@@ -335,7 +332,14 @@ class AsyncSession:
         own = bool(description or labels or rule is not None or hypothesis is not None)
         async with self._ledger.step("accept", self.who if own else self.mind.name) as loop:
             if own:
-                explanation = await self._explanation(description, hypothesis, labels, rule)
+                explanation = await asyncio.to_thread(
+                    own_explanation,
+                    self.notebook,
+                    None if hypothesis is None else self._hypothesis(hypothesis),
+                    description,
+                    labels,
+                    rule,
+                )
             else:
                 explanation = await loop.mind.conclude(self.notebook)
             conclusion = loop.conclusion(explanation, "concluded")
@@ -369,21 +373,6 @@ class AsyncSession:
         self._ledger.looked(texts)
         return [Reading.of(one, "typed", self.scale) for one in measured]
 
-    def _exemplars(self, kinds: Sequence[Kind], n: int) -> Readings:
-        split, feature = self.notebook.split, self.feature
-        found = {
-            "top": lambda: split.top(feature, n),
-            "spread": lambda: split.spread(feature, n, self.notebook.seed),
-            "silent": lambda: split.silent(feature, n, self.notebook.seed),
-            "near": lambda: split.near_misses(feature, n, self.notebook.seed),
-        }
-        readings = [
-            Reading.of(one, "near miss" if kind == "near" else kind, self.scale)
-            for kind in kinds
-            for one in found[kind]()
-        ]
-        return Readings(scale=self.scale, readings=tuple(readings))
-
     async def _measure(self, loop: Investigation) -> Trials:
         probes = self._ledger.waiting
         await loop.measure(probes)
@@ -394,7 +383,8 @@ class AsyncSession:
 
     def _was_run(self, text: str) -> bool:
         measured = self.run.events(self.feature, ["measured"])
-        return any(event.payload["text"] == text for event in measured)
+        with self.run.reading(self.feature):
+            return any(event.payload["text"] == text for event in measured)
 
     def _hypothesis(self, number: int) -> Hypothesis:
         if not 0 <= number < len(self.notebook.hypotheses):
@@ -404,65 +394,14 @@ class AsyncSession:
             )
         return self.notebook.hypotheses[number]
 
-    def _proposal(
-        self, text: str, rule: Rule | dict | str | None, parent: int | None = None
-    ) -> Proposal:
-        parsed = as_rule(rule, self.notebook.stats.typical_max)
-        if not text and parsed is None:
-            raise SessionError("A hypothesis needs words or a rule.")
-        return Proposal(self.who, text or describe(parsed or Rule()), parsed, parent)
-
-    async def _explanation(
-        self,
-        description: str,
-        hypothesis: int | None,
-        names: Sequence[str],
-        rule: Rule | dict | str | None,
-    ) -> Explanation:
-        """What a person accepts, with what they left open filled in."""
-        own = parsed = as_rule(rule, self.notebook.stats.typical_max)
-        if hypothesis is not None:
-            one = self._hypothesis(hypothesis)
-            description, parsed = description or one.text, parsed or one.rule
-        if not description and parsed is None and not names:
-            raise SessionError("An explanation needs words or a rule.")
-        covered = None
-        if parsed is not None:
-            covered = await asyncio.to_thread(coverage, parsed, self.notebook)
-        description = description or (describe(parsed) if parsed else "; ".join(names))
-        return Explanation(
-            labels=tuple(names) or (labels(parsed) if parsed else (short(description, 60),)),
-            description=description,
-            rule=parsed,
-            coverage=covered,
-            hypothesis=hypothesis if own is None else None,
-        )
-
     def _accepted(self) -> Accepted:
         result = result_of(self.run, self.feature)
         if result is None:
             raise SessionError("Nothing was accepted yet.")
         return Accepted.of(result)
 
-    def _standings(self, hypotheses: Sequence[Hypothesis]) -> Hypotheses:
-        return Hypotheses(
-            hypotheses=tuple(
-                Judged(hypothesis=one, verdict=self.notebook.verdict(one)) for one in hypotheses
-            )
-        )
-
     def _trials(self, probes: Sequence[Probe]) -> Trials:
-        outcomes = {outcome.probe: outcome for outcome in self.notebook.outcomes}
-        trials = tuple(Trial(probe=one, outcome=outcomes.get(one.id)) for one in probes)
-        return Trials(scale=self.scale, trials=trials)
+        return Trials.of(probes, self.notebook, self.scale)
 
     def _round(self, had: int, ran: int, goes_on: bool, note: str | None = None) -> Round:
-        """What happened since there were `had` hypotheses and `ran` outcomes."""
-        probes = {outcome.probe for outcome in self.notebook.outcomes[ran:]}
-        return Round(
-            scale=self.scale,
-            hypotheses=self._standings(self.notebook.hypotheses[had:]).hypotheses,
-            trials=self._trials([p for p in self.notebook.probes if p.id in probes]).trials,
-            goes_on=goes_on,
-            note=note,
-        )
+        return Round.since(had, ran, self.notebook, self.scale, goes_on, note)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ...agents.records import Explanation, Hypothesis, Record, Verdict
+from ...agents.notebook import Notebook
+from ...agents.records import Explanation, Hypothesis, Probe, Record, Verdict
 from ...sae.evidence import Exemplar
 from ...sae.tokens import TokenActivations
 from ..results import Cost, Result
@@ -22,6 +23,11 @@ from ..transcript import Trial
 
 #: Tokens of a context that are shown before and after its peak.
 BEFORE, AFTER = 24, 12
+
+
+#: Contexts that there are to look at, by the name users type.
+Kind = Literal["top", "spread", "silent", "near"]
+KINDS: tuple[Kind, ...] = ("top", "spread", "silent", "near")
 
 
 class View(Record):
@@ -96,6 +102,25 @@ class Readings(View):
     scale: Scale
     readings: tuple[Reading, ...]
 
+    @classmethod
+    def of_contexts(
+        cls, kinds: Sequence[Kind], n: int, notebook: Notebook, scale: Scale
+    ) -> Readings:
+        """n contexts of each kind, from the `explain` split."""
+        split, feature, seed = notebook.split, notebook.feature, notebook.seed
+        found = {
+            "top": lambda: split.top(feature, n),
+            "spread": lambda: split.spread(feature, n, seed),
+            "silent": lambda: split.silent(feature, n, seed),
+            "near": lambda: split.near_misses(feature, n, seed),
+        }
+        readings = [
+            Reading.of(one, "near miss" if kind == "near" else kind, scale)
+            for kind in kinds
+            for one in found[kind]()
+        ]
+        return cls(scale=scale, readings=tuple(readings))
+
 
 class Row(Record):
     """Two tokens side by side; None where one text has nothing there."""
@@ -144,12 +169,28 @@ class Hypotheses(View):
 
     hypotheses: tuple[Judged, ...]
 
+    @classmethod
+    def of(cls, hypotheses: Sequence[Hypothesis], notebook: Notebook) -> Hypotheses:
+        """Some hypotheses of a notebook."""
+        return cls(
+            hypotheses=tuple(
+                Judged(hypothesis=one, verdict=notebook.verdict(one)) for one in hypotheses
+            )
+        )
+
 
 class Trials(View):
     """Probes with their predictions, and what those that ran measured."""
 
     scale: Scale
     trials: tuple[Trial, ...]
+
+    @classmethod
+    def of(cls, probes: Sequence[Probe], notebook: Notebook, scale: Scale) -> Trials:
+        """Some probes of a notebook."""
+        outcomes = {outcome.probe: outcome for outcome in notebook.outcomes}
+        trials = tuple(Trial(probe=one, outcome=outcomes.get(one.id)) for one in probes)
+        return cls(scale=scale, trials=trials)
 
 
 class Round(View):
@@ -164,6 +205,21 @@ class Round(View):
     trials: tuple[Trial, ...]
     goes_on: bool
     note: str | None = None
+
+    @classmethod
+    def since(
+        cls, had: int, ran: int, notebook: Notebook, scale: Scale, goes_on: bool, note: str | None
+    ) -> Round:
+        """What happened since a notebook had `had` hypotheses and `ran` outcomes."""
+        probes = {outcome.probe for outcome in notebook.outcomes[ran:]}
+        tried = [probe for probe in notebook.probes if probe.id in probes]
+        return cls(
+            scale=scale,
+            hypotheses=Hypotheses.of(notebook.hypotheses[had:], notebook).hypotheses,
+            trials=Trials.of(tried, notebook, scale).trials,
+            goes_on=goes_on,
+            note=note,
+        )
 
 
 class Undone(View):

@@ -8,7 +8,9 @@ from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.explainers import EXPLAINERS, Task
 from sagescope.agents.minds.choice import Mind
 from sagescope.experiments.jobs import explain
+from sagescope.experiments.journal import Journal
 from sagescope.experiments.loopback import LoopbackProvider, Refusal
+from sagescope.experiments.recorded import RecordedSource
 from sagescope.sae.errors import ReplyError, SAEError, UnknownName
 from sagescope.sae.outputs import Promoted, Steering, TokenShift, TokenWeight
 
@@ -134,3 +136,15 @@ def test_in_a_job_the_source_keeps_its_outputs():
     (failed,) = explain(source_of(on_words("boat")), 0, explainer="output-side")
     assert failed.status == "failed"
     assert "not what they do" in failed.error
+
+
+def test_a_run_steers_once_and_keeps_what_came_of_it(tmp_path):
+    source = with_outputs()
+    found = []
+    for _ in range(2):
+        with Journal.open(tmp_path / "j.db") as journal, journal.begin("x", {}) as run:
+            outputs = RecordedSource(source, run).outputs
+            for strength in (1.0, 4.0):
+                found.append(asyncio.run(outputs.steered(0, ["The"], strength, 3, 7)))
+    assert found[:2] == found[2:]
+    assert source.outputs.strengths == [1.0, 4.0]

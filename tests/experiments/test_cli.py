@@ -397,7 +397,7 @@ def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
 
 def test_defaults_are_those_of_the_library():
     from sagescope.sae.model_source import DEFAULT_CORPUS, DEFAULT_TOKENS
-    from sagescope.sae.subject import BUILTIN
+    from sagescope.sae.weights import BUILTIN
 
     assert (cli.options.CORPUS, cli.options.TOKENS) == (DEFAULT_CORPUS, DEFAULT_TOKENS)
     assert cli.options.SUBJECT in BUILTIN
