@@ -4,8 +4,11 @@
 
 speed: a scripted model whose calls take 2 seconds, all features at once against one after another
 (computed: calls × 2 s, and the time that a serial run of a few features takes beside its calls).
-cost: CPU time of this process for each feature, with calls answered at once by another process, all
-of it and without what comes once in a run; the provider's own package is part of it. memory: the
+cost: CPU time of this process for each feature, all its threads, with calls answered at once by
+another process; all of it, and without what comes once in a run (a run of one feature goes first,
+and pays for it). Subtracted is one thing: the thread's CPU time in `LookupSource.activations`, which
+stands for the forward passes. Tokenizing for it is part of that, as it would be of a model's; what
+the provider's own package does, the journal, prompts and rules are part of the cost. memory: the
 largest resident set of a run of a quarter of the features, and of all. sizes: calls and tokens of a
 feature, prompts and replies (with their schemas) counted by SmolLM2's tokenizer.
 
