@@ -250,22 +250,24 @@ class ActivationHost:
 
     def _finish(self, entries: list[_Waiting], result: TextLatents | Exception) -> None:
         """Answer everybody who waits for the entries, and remember what was found."""
-        for entry in entries:
-            with self._state:
+        with self._state:
+            # All at once: whoever asks again for a text of a pass that broke must not join it.
+            waiters = [waiter for entry in entries for waiter in entry.waiters]
+            for entry in entries:
                 self._running.pop(entry.text, None)
                 self._waiting.pop(entry.text, None)
                 # Whoever takes them answers them, so that nobody is answered twice: the worker may
                 # hold an entry that `close` has refused.
-                waiters, entry.waiters = entry.waiters, []
+                entry.waiters = []
                 if isinstance(result, TextLatents):
                     self._keep(entry.text, result)
-            for waiter in waiters:
-                if not waiter.set_running_or_notify_cancel():
-                    continue
-                if isinstance(result, TextLatents):
-                    waiter.set_result(result)
-                else:
-                    waiter.set_exception(result)
+        for waiter in waiters:
+            if not waiter.set_running_or_notify_cancel():
+                continue
+            if isinstance(result, TextLatents):
+                waiter.set_result(result)
+            else:
+                waiter.set_exception(result)
 
     def _keep(self, text: str, found: TextLatents) -> None:
         size = found.bytes + 2 * len(text) + 200
