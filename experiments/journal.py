@@ -13,6 +13,7 @@ a time; any number may read it meanwhile.
                  yes      the records of `sagescope.agents.records`, as they came
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
     steered      yes      {"asked", "found"}: one steering of the model; attempts share these
+    losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scorers", "scores", "details", or
                           "why": there are none}; later events add to earlier ones

@@ -13,7 +13,7 @@ from ..sae.source import FeatureSource
 from .journal import Run
 from .recorded import RecordedSource
 from .results import made_by, standing_events, with_scores
-from .scoring import Simulator, Target, chosen, score_simulator, simulators
+from .scoring import Simulator, Target, can_answer, chosen, score_simulator, simulators
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class RunScorer:
             scorers = [scorer for scorer in self._scorers if scorer not in made]
             if not scorers or (fails and not again):
                 continue
-            if name == "explanation" and explanation.rule is None:
+            if name == "explanation" and not can_answer(explanation):
                 marks = {"why": NO_RULE}
             else:
                 marks = await self._marks(target, simulator, scorers)
@@ -104,7 +104,7 @@ class RunScorer:
         others = {
             self._place(one): one
             for one in self.standing
-            if one != feature and (found := self._explanation(one)) and found.rule is not None
+            if one != feature and (found := self._explanation(one)) and can_answer(found)
         }
         here = self._place(feature)
         nearest = min(others, key=lambda place: (place < here, place), default=None)

@@ -18,11 +18,20 @@ from pydantic import Field
 
 from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
-from . import fade, generated, predictive, simulation, uniform  # noqa: F401 (they register scorers)
+from . import (  # noqa: F401 (they register scorers)
+    discrimination,
+    fade,
+    generated,
+    output_side,
+    predictive,
+    simulation,
+    surprisal,
+    uniform,
+)
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, chosen, scorer
 from .controls import CONTROL_NAMES, controls
 from .score import Score, mean_with_interval
-from .simulator import Context, RuleSimulator, Simulator, simulator_of
+from .simulator import Context, RuleSimulator, Simulator, can_answer, simulator_of
 
 __all__ = [
     "CONTROL_NAMES",
@@ -39,6 +48,7 @@ __all__ = [
     "Scorer",
     "Simulator",
     "Target",
+    "can_answer",
     "chosen",
     "mean_with_interval",
     "score_explanation",

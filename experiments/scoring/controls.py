@@ -21,7 +21,7 @@ from ...agents.rules.match import Matcher
 from ...sae.evidence import FIRES_AT
 from ...sae.lookup import TokenLookup
 from .bench import Target
-from .simulator import Context, RuleSimulator, Simulator
+from .simulator import Context, RuleSimulator, Simulator, shares, simulator_of, words_of
 
 #: The controls by the name users see, in the order of every table.
 CONTROL_NAMES = ("random_explanation", "token_lookup")
@@ -39,8 +39,10 @@ def controls(target: Target, other: Explanation | None) -> dict[str, Simulator]:
 
 def random_explanation(target: Target, other: Explanation) -> Simulator:
     """Another feature's explanation, in this feature's unit, so that only its shape counts."""
-    rule = other.rule and other.rule.model_copy(update={"unit": target.stats.typical_max})
-    return RuleSimulator(rule, target.source.tokenize)
+    if other.rule is None:
+        return simulator_of(other, target.source.tokenize)
+    rule = other.rule.model_copy(update={"unit": target.stats.typical_max})
+    return RuleSimulator(rule, target.source.tokenize, words=words_of(other))
 
 
 def token_lookup(target: Target) -> Simulator:
@@ -63,6 +65,7 @@ class LookupSimulator(Simulator):
     unit: float
     texts: RuleSimulator
     fires_from: float | None = FIRES_AT
+    words: str = ""
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """Each token's mean activation on `explain`. See Simulator."""
@@ -80,6 +83,11 @@ class LookupSimulator(Simulator):
         """The mean of those of the marked tokens. See Simulator."""
         marked = ([context.tokens[place] for place in context.marked] for context in contexts)
         return np.array([self._grades(tokens).mean() for tokens in marked])
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """The share of each set whose mean activation on `explain` fires. See Simulator."""
+        fires = self._grades([token for one in sets for token in one]) >= FIRES_AT
+        return shares(fires.tolist(), sets)
 
     def _grades(self, tokens: Sequence[str]) -> np.ndarray:
         return np.asarray(self.lookup.predict(tokens), np.float64) / self.unit
