@@ -20,6 +20,7 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
+    from ..collisions import collisions
     from ..summary import cost_line, verdict_line, word_line
     from ..tables import results_page
     from ..terminal import console
@@ -32,6 +33,8 @@ def print_results(found: list[Result], as_json: bool) -> None:
     out.print(verdict_line(found))
     if said := word_line(found):
         out.print(said)
+    if shared := collisions(found).line():
+        out.print(shared)
     if paid := cost_line(found):
         out.print(paid)
 
