@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 
@@ -27,6 +28,8 @@ from .windows import batches
 TOKENS_PER_PASS = 256
 #: Next tokens that are told of each prompt.
 LIKELIEST = 5
+#: Features whose promoted tokens are kept.
+KEPT = 1024
 #: How many numbers of the unembedding are held in float32 at once.
 AT_ONCE = 1 << 25
 
@@ -40,12 +43,14 @@ class ModelOutputs:
 
     def __init__(self, reader: LatentReader, typical_max: Callable[[int], float]):
         self.reader, self._typical_max = reader, typical_max
+        # Weights do not change, and each reading takes all of the unembedding.
+        self._read_promoted = lru_cache(maxsize=KEPT)(self._promoted)
         # Many features are steered on the same prompts, one after another.
         self._unsteered: tuple[list[tuple[int, ...]], torch.Tensor] = ([], torch.zeros(0))
 
     async def promoted(self, feature: int, n: int = 10) -> Promoted:
         """See Outputs."""
-        return await asyncio.to_thread(self._promoted, feature, n)
+        return await asyncio.to_thread(self._read_promoted, feature, n)
 
     async def steered(
         self,
@@ -173,13 +178,13 @@ class ModelOutputs:
             best = self._of_tokens(row).topk(LIKELIEST).indices
             return tuple(self._token(i) for i in best.tolist())
 
-        shifts = [(row - plain)[watched].tolist() for row in (steered, random)]
         return PromptSteering(
-            float((steered.exp() * (steered - plain)).sum()),
-            float((random.exp() * (random - plain)).sum()),
-            *(tuple(row) for row in shifts),
-            likeliest(plain),
-            likeliest(steered),
+            kl=float((steered.exp() * (steered - plain)).sum()),
+            control_kl=float((random.exp() * (random - plain)).sum()),
+            shifts=tuple((steered - plain)[watched].tolist()),
+            controls=tuple((random - plain)[watched].tolist()),
+            before=likeliest(plain),
+            after=likeliest(steered),
         )
 
     def _unit(self, feature: int) -> float:

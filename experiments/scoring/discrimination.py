@@ -132,9 +132,12 @@ def _items(
     target: Target, name: str, kind: str, excerpts: Iterable[Excerpt], grades: np.ndarray
 ) -> Iterator[Item]:
     for one, grade in zip(excerpts, grades.tolist(), strict=True):
-        about = {"scorer": name, "text": one.text, "kind": kind}
-        peak = one.peak(target.measured)
-        if np.isnan(grade):
-            yield Item(**about, maximum=peak, error="it was not graded")
-        else:
-            yield Item(**about, maximum=peak, grade=grade)
+        failed = bool(np.isnan(grade))
+        yield Item(
+            scorer=name,
+            text=one.text,
+            kind=kind,
+            maximum=one.peak(target.measured),
+            grade=None if failed else grade,
+            error="it was not graded" if failed else None,
+        )

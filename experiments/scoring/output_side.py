@@ -109,7 +109,7 @@ async def steering(target: Target, simulator: Simulator) -> Marks:
         "steering_ratio": _ratio(found, target.seed),
         "faithfulness": await _faithfulness(found, simulator, target.seed),
     }
-    more = {name: {"side": simulator.side} for name in NAMES}
+    more: dict[str, dict[str, str | float]] = {name: {"side": simulator.side} for name in NAMES}
     more["steering_ratio"] |= {"kl": found.kl, "control_kl": found.control_kl}
     return Marks(
         scores,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sagescope.agents.records import Explanation
+from sagescope.experiments.jobs import explain
 from sagescope.experiments.scoring import SCORERS, Target, score_simulator, simulator_of
 from sagescope.experiments.scoring.output_side import NAMES, credit_of
 from sagescope.experiments.scoring.simulator import RuleSimulator, Simulator
@@ -223,3 +224,17 @@ def test_prompts_differ_with_the_seed(source):
     )
     assert first.scores != {} != other.scores
     assert len({asked for _, asked in source.outputs.asked}) == 2
+
+
+def test_a_job_scores_output_explanations_and_steers_each_feature_once(source):
+    results = explain(
+        source, [0, 1], explainer="output-side", scorers=["logits", "steering"], concurrency=1
+    )
+    for result in results:
+        assert result.explanation.rule is None
+        assert result.scores["logit_coverage"].value > 0
+        assert result.scores["steering_choice"].value > 0.3
+        assert result.controls["random_explanation"]["logit_coverage"].value < 0
+        assert result.details["explanation"]["more"]["steering_choice"]["side"] == "output"
+    # One feature at a time: each of the five as a rival, and the two with what is watched of them.
+    assert len(source.outputs.asked) <= 7
