@@ -16,6 +16,7 @@ a time; any number may read it meanwhile.
     asked        yes      {"digest", "expected"}: an attempt at a call is about to be sent
     call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
+    losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     scored       yes      {"of": "explanation" or a control, "scorers", "scores", "details", or
                           "why": there are none}; later events add to earlier ones

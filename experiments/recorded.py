@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ..sae.evidence import Evidence
-from ..sae.outputs import Outputs, Promoted, Steering
+from ..sae.outputs import Losses, Outputs, Promoted, Steering
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
 from .facts import plain_activations
@@ -46,6 +46,12 @@ class RecordedSource:
         """Those of the source, if it has any (see `sagescope.sae.outputs`)."""
         found: Outputs | None = getattr(self._source, "outputs", None)
         return found and RecordedOutputs(found, self._run)
+
+    @property
+    def losses(self) -> Losses | None:
+        """Those of the source, if it has any (see `sagescope.sae.outputs`)."""
+        found: Losses | None = getattr(self._source, "losses", None)
+        return found and RecordedLosses(found, self._run)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""
@@ -86,17 +92,42 @@ class RecordedOutputs:
         strength: float = 1.0,
         n: int = 10,
         seed: int = 0,
+        watched: Sequence[int] = (),
     ) -> Steering:
         """See Outputs."""
-        asked = {"prompts": list(prompts), "strength": strength, "n": n, "seed": seed}
+        how: dict[str, Any] = {"strength": strength, "n": n, "seed": seed}
+        if watched:
+            how["watched"] = list(watched)
+        asked = {"prompts": list(prompts), **how}
         events = self._run.events(feature, ["steered"])
         with self._run.reading(feature):
             for event in events:
                 if event.payload["asked"] == asked:
                     return STEERING.validate_python(event.payload["found"])
-        found = await self._outputs.steered(feature, prompts, strength, n, seed)
+        found = await self._outputs.steered(feature, prompts, **how)
         self._run.write("steered", {"asked": asked, "found": asdict(found)}, feature)
         return found
+
+
+class RecordedLosses:
+    """The losses of a source. Each is written into a run, with the prefix and the text it is of."""
+
+    def __init__(self, losses: Losses, run: Run):
+        self._losses, self._run = losses, run
+
+    async def losses(self, prefix: str, texts: Sequence[str]) -> np.ndarray:
+        """See Losses."""
+        known: dict[str, float] = {}
+        # They are the model's, and no feature's.
+        for event in self._run.events(None, ["losses"]):
+            if event.payload["prefix"] == prefix:
+                known.update(zip(event.payload["texts"], event.payload["losses"], strict=True))
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            found = (await self._losses.losses(prefix, new)).tolist()
+            self._run.write("losses", {"prefix": prefix, "texts": new, "losses": found})
+            known.update(zip(new, found, strict=True))
+        return np.array([known[text] for text in texts], np.float64)
 
 
 def _measurement(payload: dict[str, Any]) -> tuple[str, TokenActivations]:

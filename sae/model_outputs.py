@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import torch
 
 from .direction import Direction, alternating
 from .encoder import LatentReader
 from .errors import FeatureError, SAEError, TextError
-from .outputs import Promoted, Steering, TokenShift, TokenWeight
+from .outputs import Promoted, PromptSteering, Steering, TokenShift, TokenWeight
 from .source import check_feature
 from .subject import Edit
 from .windows import batches
 
 #: Padded tokens in one steered pass: logits of all of them are held at once.
 TOKENS_PER_PASS = 256
+#: Next tokens that are told of each prompt.
+LIKELIEST = 5
+#: Features whose promoted tokens are kept.
+KEPT = 1024
 #: How many numbers of the unembedding are held in float32 at once.
 AT_ONCE = 1 << 25
 
@@ -37,10 +43,14 @@ class ModelOutputs:
 
     def __init__(self, reader: LatentReader, typical_max: Callable[[int], float]):
         self.reader, self._typical_max = reader, typical_max
+        # Weights do not change, and each reading takes all of the unembedding.
+        self._read_promoted = lru_cache(maxsize=KEPT)(self._promoted)
+        # Many features are steered on the same prompts, one after another.
+        self._unsteered: tuple[list[tuple[int, ...]], torch.Tensor] = ([], torch.zeros(0))
 
     async def promoted(self, feature: int, n: int = 10) -> Promoted:
         """See Outputs."""
-        return await asyncio.to_thread(self._promoted, feature, n)
+        return await asyncio.to_thread(self._read_promoted, feature, n)
 
     async def steered(
         self,
@@ -49,13 +59,15 @@ class ModelOutputs:
         strength: float = 1.0,
         n: int = 10,
         seed: int = 0,
+        watched: Sequence[int] = (),
     ) -> Steering:
         """See Outputs. The direction is added at every token of a prompt but the BOS token.
 
         Strength 1 is what the SAE itself writes where the feature has its typical maximum. The
         random direction is isotropic, and has the same norm at each token.
         """
-        return await asyncio.to_thread(self._steered, feature, list(prompts), strength, n, seed)
+        asked = feature, list(prompts), strength, n, seed, list(watched)
+        return await asyncio.to_thread(self._steered, *asked)
 
     # ---------------------------------------------------------------- from weights
 
@@ -123,19 +135,57 @@ class ModelOutputs:
 
     @torch.inference_mode()
     def _steered(
-        self, feature: int, prompts: list[str], strength: float, n: int, seed: int
+        self,
+        feature: int,
+        prompts: list[str],
+        strength: float,
+        n: int,
+        seed: int,
+        watched: list[int],
     ) -> Steering:
         check_feature(feature, self.reader.sae.n_features)
         rows = self._rows(prompts)
         amount = strength * self._unit(feature)
         edits = [Direction(self.reader, feature, random).edit(amount) for random in (None, seed)]
-        sums = _Sums()
+        sums, by_prompt = _Sums(), {}
         lengths = [self.reader.padded_length(len(row)) for row in rows]
         for group in batches(lengths, TOKENS_PER_PASS):
             some = [rows[place] for place in group]
             with self.reader.subject.turn:
-                sums.add(*(self._log_probabilities(some, edit) for edit in (None, *edits)))
-        return self._summary(sums, strength, n)
+                plain = self._plain(some)
+                found = [self._log_probabilities(some, edit) for edit in edits]
+            sums.add(plain, found[0], found[1])
+            for row, place in enumerate(group):
+                rows_there = plain[row], found[0][row], found[1][row]
+                by_prompt[place] = self._at_prompt(*rows_there, watched)
+        ordered = tuple(by_prompt[place] for place in range(len(rows)))
+        return replace(self._summary(sums, strength, n), by_prompt=ordered)
+
+    def _plain(self, rows: list[tuple[int, ...]]) -> torch.Tensor:
+        """Log-probabilities without steering; those asked for last are kept."""
+        if self._unsteered[0] != rows:
+            self._unsteered = rows, self._log_probabilities(rows, None)
+        return self._unsteered[1]
+
+    def _at_prompt(
+        self,
+        plain: torch.Tensor,
+        steered: torch.Tensor,
+        random: torch.Tensor,
+        watched: list[int],
+    ) -> PromptSteering:
+        def likeliest(row: torch.Tensor) -> tuple[str, ...]:
+            best = self._of_tokens(row).topk(LIKELIEST).indices
+            return tuple(self._token(i) for i in best.tolist())
+
+        return PromptSteering(
+            kl=float((steered.exp() * (steered - plain)).sum()),
+            control_kl=float((random.exp() * (random - plain)).sum()),
+            shifts=tuple((steered - plain)[watched].tolist()),
+            controls=tuple((random - plain)[watched].tolist()),
+            before=likeliest(plain),
+            after=likeliest(steered),
+        )
 
     def _unit(self, feature: int) -> float:
         unit = self._typical_max(feature)

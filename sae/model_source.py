@@ -13,6 +13,7 @@ from .errors import FeatureError
 from .evidence import Evidence
 from .host import ActivationHost
 from .loading import load_sae
+from .model_losses import ModelLosses
 from .model_outputs import ModelOutputs
 from .on_demand import EvidenceOnDemand
 from .source import FeatureId, check_feature
@@ -129,6 +130,11 @@ class ModelSource:
     def outputs(self) -> ModelOutputs:
         """What its features do to the model's next token. Steering asks for the evidence."""
         return ModelOutputs(self.reader, self._typical_max)
+
+    @cached_property
+    def losses(self) -> ModelLosses:
+        """How well its subject model foretells texts."""
+        return ModelLosses(self.reader.subject)
 
     def _typical_max(self, feature: int) -> float:
         return self.evidence.reader("explainer").split("explain").stats(feature).typical_max

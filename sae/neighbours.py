@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .errors import FeatureError
+from .errors import FeatureError, TextError
 from .evidence import Evidence
 
 #: Features that are read at once; bounds memory.
 CHUNK = 512
 #: Tokens of the `explain` split that are compared on, evenly spaced; bounds memory and time.
 TOKENS = 100_000
+#: Activations that are looked at to find neighbours. More is only in functions of many features.
+MOST_ENTRIES = 50_000_000
 
 
 class Neighbourhood:
@@ -59,3 +61,18 @@ class Neighbourhood:
         lengths = np.sqrt((matrix * matrix).sum(axis=0))
         lengths[lengths == 0] = 1.0
         return csc_array(matrix / lengths[None, :])
+
+
+@lru_cache(maxsize=4)
+def neighbourhood_of(evidence: Evidence) -> Neighbourhood | None:
+    """Who is near whom; None where that takes too long, or a feature's trouble forbids it."""
+    features = np.asarray(evidence.features, np.int64)
+    explain = evidence.reader("explainer").split("explain")
+    if not len(features) or explain.sizes(features).sum() > MOST_ENTRIES:
+        return None
+    found = Neighbourhood(evidence)
+    try:
+        found.nearest(int(features[0]), 1)
+    except TextError:
+        return None
+    return found

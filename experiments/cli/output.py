@@ -20,6 +20,7 @@ def print_results(found: list[Result], as_json: bool) -> None:
         for result in found:
             typer.echo(result.as_json())
         return
+    from ..collisions import collisions
     from ..summary import control_line, cost_line, scoring_line, verdict_line, word_line
     from ..tables import results_page
     from ..terminal import console
@@ -32,7 +33,12 @@ def print_results(found: list[Result], as_json: bool) -> None:
     if warning := control_line(found):
         out.print(warning, style="yellow")
     out.print(verdict_line(found))
-    for line in (word_line(found), cost_line(found), scoring_line(found)):
+    for line in (
+        word_line(found),
+        collisions(found).line(),
+        cost_line(found),
+        scoring_line(found),
+    ):
         if line:
             out.print(line)
 

@@ -20,12 +20,15 @@ from ...agents.records import Explanation, Record
 from ...sae.source import FeatureSource
 from . import (  # noqa: F401 (they register their scorers)
     classify,
+    discrimination,
     fade,
     generated,
     graded,
+    output_side,
     predictive,
     saebench,
     simulation,
+    surprisal,
     uniform,
 )
 from .bench import SCORERS, Details, Item, Marks, Scorer, Target, blind_to, chosen, scorer

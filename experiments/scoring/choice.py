@@ -13,7 +13,7 @@ from ...sae.errors import CannotAnswer, UnknownName
 from . import embedding
 from .embedding import EmbeddingSimulator
 from .judge import JudgeSimulator
-from .simulator import RuleSimulator, Simulator, words_of
+from .simulator import OutputSimulator, RuleSimulator, Simulator, words_of
 
 if TYPE_CHECKING:
     from ...agents.budget import Spending
@@ -61,13 +61,14 @@ class Choice:
         """
         if self.kind == "auto":
             return dataclasses.replace(self, kind=self._best(explanation))
-        if self.kind == "rule" and explanation.rule is None:
+        if self.kind == "rule" and not self.able(explanation):
             raise CannotAnswer("it is in words alone: have it judged, by --simulator judge")
         return self
 
     def able(self, explanation: Explanation) -> bool:
         """Whether an explanation can answer in this way."""
-        return explanation.rule is not None if self.kind == "rule" else bool(words_of(explanation))
+        by_rule = explanation.rule is not None or explanation.side == "output"
+        return by_rule if self.kind == "rule" else bool(words_of(explanation))
 
     def simulator(self, explanation: Explanation, tokenize: Tokenize) -> Simulator:
         """The simulator of an explanation. tokenize: the feature source's.
@@ -83,10 +84,12 @@ class Choice:
             )
         if self.kind == "embedding":
             return EmbeddingSimulator(words)
+        if explanation.rule is None and explanation.side == "output":
+            return OutputSimulator(explanation.labels, words)
         return RuleSimulator(explanation.rule, tokenize, words=words)
 
     def _best(self, explanation: Explanation) -> str:
-        if explanation.rule is not None:
+        if explanation.rule is not None or (explanation.side == "output" and self.mind is None):
             return "rule"
         if self.mind is not None:
             return "judge"

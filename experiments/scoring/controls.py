@@ -35,7 +35,7 @@ from ...sae.source import FeatureSource
 from ...sae.tokens import TokenActivations
 from .bench import Target
 from .choice import BY_RULE, Choice, simulator_of
-from .simulator import Context, RuleSimulator, Simulator, words_of
+from .simulator import Context, RuleSimulator, Simulator, shares, words_of
 
 #: The controls by the name users see, in the order of every table.
 CONTROL_NAMES = (
@@ -157,6 +157,15 @@ class _OnCorpus(Simulator):
         """See Simulator."""
         return await self.inner.grade_marked(contexts)
 
+    @property
+    def side(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See Simulator."""
+        return self.inner.side
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """See Simulator."""
+        return await self.inner.resemblance(sets)
+
     async def firing_texts(self, n: int, seed: int) -> list[str]:
         """Raises CannotAnswer."""
         raise CannotAnswer(NO_TEXTS)
@@ -181,9 +190,9 @@ class _Corpus:
 
 def random_explanation(target: Target, other: Explanation, choice: Choice = BY_RULE) -> Simulator:
     """Another feature's explanation, in this feature's unit, so that only its shape counts."""
-    if choice.kind != "rule":
+    if choice.kind != "rule" or other.rule is None:
         return simulator_of(other, target.source.tokenize, choice)
-    rule = other.rule and other.rule.model_copy(update={"unit": target.stats.typical_max})
+    rule = other.rule.model_copy(update={"unit": target.stats.typical_max})
     return RuleSimulator(rule, target.source.tokenize, words=words_of(other))
 
 
@@ -241,6 +250,11 @@ class LookupSimulator(Simulator):
         """The mean of those of the marked tokens. See Simulator."""
         marked = ([context.tokens[place] for place in context.marked] for context in contexts)
         return np.array([self._grades(tokens).mean() for tokens in marked])
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """The share of each set whose mean activation on `explain` fires. See Simulator."""
+        fires = self._grades([token for one in sets for token in one]) >= FIRES_AT
+        return shares(fires.tolist(), sets)
 
     def _grades(self, tokens: Sequence[str]) -> np.ndarray:
         return np.asarray(self.lookup.predict(tokens), np.float64) / self.unit

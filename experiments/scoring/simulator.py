@@ -10,11 +10,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ...agents.records import Explanation
-from ...agents.rules.language import Rule
+from ...agents.rules.language import Near, Rule
 from ...agents.rules.match import Matcher, predict
 from ...agents.rules.write import Tokenize, firing_texts, near_miss_texts
 from ...sae.errors import CannotAnswer
 from ...sae.evidence import FIRES_AT
+from ...sae.visible import visible
 
 T = TypeVar("T")
 
@@ -51,11 +52,13 @@ class Simulator(Protocol):
     0 (silent) to 1. fires_from: the grade from which it says that the feature fires; None where its
     grades have an order and no unit. What a kind of simulator cannot do it refuses by CannotAnswer;
     what failed of it for one context (a reply that made no sense, say) is NaN or None there, and no
-    zero.
+    zero. side: what the explanation speaks of, what the feature responds to ("input") or what it
+    makes the model say ("output").
     """
 
     fires_from: float | None
     words: str
+    side: str = "input"
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """float [n]: the predicted activation of each token of `text.table`, in the SAE's units."""
@@ -72,6 +75,13 @@ class Simulator(Protocol):
     async def grade_marked(self, contexts: Sequence[Context]) -> np.ndarray:
         """float64 [n]: how strongly it fires on the marked tokens of each; NaN: failed."""
         raise CannotAnswer("this explanation says nothing of single tokens")
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """float64 [n]: how well each set of tokens fits the explanation; NaN: failed.
+
+        From 0 to 1, where `fires_from` is not None: how much of the set is what it speaks of.
+        """
+        raise CannotAnswer("this explanation does not say which tokens fit it")
 
     async def firing_texts(self, n: int, seed: int) -> list[str]:
         """Up to n distinct texts on which the explanation says the feature fires."""
@@ -118,6 +128,17 @@ class RuleSimulator(Simulator):
         found = zip(contexts, self._levels(contexts), strict=True)
         return np.array([levels[[*context.marked]].mean() for context, levels in found])
 
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """The share of each set on which the rule fires for the token itself. See Simulator.
+
+        Clauses that ask for nothing of the token itself name no token; what clauses ask for around
+        it is left out.
+        """
+        rule = of_the_token(self.rule) if self.rule else Rule()
+        alone = [[token] for one in sets for token in one]
+        fires = [bool((values >= FIRES_AT).any()) for values in predict(rule, alone)]
+        return shares(fires, sets)
+
     def _levels(self, contexts: Sequence[Context]) -> list[np.ndarray]:
         """float64 [tokens]: the prediction for every token of each text, in typical maxima."""
         if self.rule is None or self.rule.unit <= 0:
@@ -144,6 +165,41 @@ async def settled(*asked: Awaitable[T]) -> list[T]:
         if isinstance(one, BaseException):
             raise one
     return found  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class OutputSimulator(Simulator):
+    """Answers for an explanation of the output side that has no rule: its labels are tokens.
+
+    It says nothing of where the feature fires. words: see Simulator.
+    """
+
+    labels: tuple[str, ...]
+    words: str = ""
+    fires_from: float | None = FIRES_AT
+    side: str = "output"
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """The share of each set that is a label; case and space do not count. See Simulator."""
+        named = {label.strip().casefold() for label in self.labels}
+        hits = [visible(token).strip().casefold() in named for one in sets for token in one]
+        return shares(hits, sets)
+
+
+def of_the_token(rule: Rule) -> Rule:
+    """What a rule says of a token wherever it stands, in units of 1."""
+    reduced = []
+    for clause in rule.clauses:
+        own = [one for one in clause.conditions if isinstance(one, Near) and one.is_current]
+        if any(not one.negated for one in own):
+            reduced.append(clause.model_copy(update={"conditions": tuple(own)}))
+    return Rule(clauses=tuple(reduced))
+
+
+def shares(hits: Sequence[bool], sets: Sequence[Sequence[str]]) -> np.ndarray:
+    """float64 [n]: the share of hits in each set, of hits in the order of all their tokens."""
+    ends = np.cumsum([len(one) for one in sets])[:-1]
+    return np.array([part.mean() for part in np.split(np.array(hits, np.float64), ends)])
 
 
 def words_of(explanation: Explanation) -> str:

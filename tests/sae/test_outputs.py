@@ -164,6 +164,24 @@ def test_prompts_do_not_depend_on_those_beside_them(subject):
     assert together == pytest.approx(sum(alone) / len(alone), rel=1e-4)
 
 
+def test_each_prompt_stands_for_itself(subject):
+    """What is told of a prompt is what steering it alone gives, in the order of the prompts."""
+    outputs = outputs_on(subject)
+    together = asyncio.run(outputs.steered(9, PROMPTS, 2.0, watched=[4, 1]))
+    at, row = outputs.reader.written, outputs.reader.sae.module.W_dec[9].detach()
+    plain = log_probabilities(subject, at, torch.zeros(tiny.WIDTH))
+    steered = log_probabilities(subject, at, 2.0 * UNIT * row)
+    for place, one in enumerate(together.by_prompt):
+        wanted = (steered - plain)[place, [4, 1]].tolist()
+        assert one.shifts == pytest.approx(wanted, abs=1e-4)
+        names = [subject.tokenizer.decode([int(steered[place].argmax())])]
+        assert one.after[0].strip() == names[0].strip()
+        (alone,) = asyncio.run(outputs.steered(9, [PROMPTS[place]], 2.0, watched=[4, 1])).by_prompt
+        assert (one.before, one.after) == (alone.before, alone.after)
+        assert one.controls == pytest.approx(alone.controls, abs=1e-4)
+    assert together.kl == pytest.approx(sum(one.kl for one in together.by_prompt) / len(PROMPTS))
+
+
 def test_more_prompts_than_fit_a_pass(subject):
     prompts = [" ".join(tiny.WORDS[i : i + 8]) for i in range(20)]
     outputs = outputs_on(subject)
