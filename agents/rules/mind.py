@@ -249,7 +249,7 @@ def _possible(rule: Rule, notebook: Notebook) -> bool:
         for outcome, height in zip(notebook.outcomes, said, strict=True)
         if height >= FIRES_AT * rule.unit
     ]
-    return len(fired) < ENOUGH or np.mean(fired) >= CLAUSE_HOLDS
+    return len(fired) < ENOUGH or float(np.mean(fired)) >= CLAUSE_HOLDS
 
 
 def _room(notebook: Notebook, hypotheses: int) -> dict[str, int]:
