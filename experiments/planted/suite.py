@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from ...sae.source import FeatureSource
 from ..jobs import Watch, explain
 from ..journal import Journal
 from ..results import Result
@@ -133,8 +134,10 @@ def run_suite(
     run, journal: where it is kept; a run that was begun is gone on with. settings: see
     `sagescope.experiments.explain`. Raises what that raises.
     """
+    # A cached property serves as the protocol's property; pyright does not see that.
+    features = cast(FeatureSource, source)
     found = explain(
-        source, range(source.n_features), explainer=explainer, mind=mind, run=run,
+        features, range(source.n_features), explainer=explainer, mind=mind, run=run,
         journal=journal, score=False, watch=watch, **settings,
     )  # fmt: skip
     decoys = [one.index for one in source.features if one.kind == DECOY]
@@ -142,7 +145,7 @@ def run_suite(
     if decoys and explainer in WITHOUT_PROBES:
         other = WITHOUT_PROBES[explainer]
         blind = explain(
-            source, decoys, explainer=other, mind=mind, run=f"{run}-no-probes" if run else None,
+            features, decoys, explainer=other, mind=mind, run=f"{run}-no-probes" if run else None,
             journal=journal, score=False, watch=watch, **settings,
         )  # fmt: skip
     return Findings(answers(source, found), answers(source, blind))
