@@ -17,6 +17,7 @@ from .simulator import OutputSimulator, RuleSimulator, Simulator, words_of
 
 if TYPE_CHECKING:
     from ...agents.budget import Spending
+    from ...agents.llm.client import Usage
 
 #: What users may ask for.
 KINDS = ("auto", "rule", "judge", "embedding")
@@ -79,11 +80,11 @@ class Choice:
         if self.kind == "auto":
             return self.of(explanation).simulator(explanation, tokenize)
         if self.kind == "judge" and self.mind is not None:
-            return JudgeSimulator(
-                words, _kept(self.mind).client(), self.seed, self.spending, self.mind.prompts
-            )
+            how = self.seed, self.spending, self.mind.prompts
+            client = _kept(self.mind).client()
+            return JudgeSimulator(words, client, *how, side=explanation.side)
         if self.kind == "embedding":
-            return EmbeddingSimulator(words)
+            return EmbeddingSimulator(words, side=explanation.side)
         if explanation.rule is None and explanation.side == "output":
             return OutputSimulator(explanation.labels, words)
         return RuleSimulator(explanation.rule, tokenize, words=words)
@@ -93,6 +94,8 @@ class Choice:
             return "rule"
         if self.mind is not None:
             return "judge"
+        if can_answer(explanation):
+            return "rule"
         if embedding.installed():
             return "embedding"
         raise CannotAnswer(NO_RULE)
@@ -125,3 +128,9 @@ class _Memory:
 
     def put(self, digest: str, call: dict[str, Any]) -> None:
         self.calls[digest] = call
+
+    def asked(self, digest: str, expected: Usage) -> None:
+        return
+
+    def gave_up(self, digest: str, maybe_paid: bool) -> None:
+        return

@@ -50,11 +50,18 @@ class EmbeddingSimulator(Simulator):
 
     words: str
     fires_from: float | None = None
+    side: str = "input"
 
     async def grade(self, contexts: Sequence[Context]) -> np.ndarray:
         """The cosine of each. Raises CannotAnswer where the package is not there. See Simulator."""
-        texts = [self.words, *("".join(context.shown) for context in contexts)]
-        vectors = await asyncio.to_thread(lambda: encoder().vectors(texts))
+        return await self._cosines(["".join(context.shown) for context in contexts])
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """The cosine of each set, its tokens as a list of words. See Simulator."""
+        return await self._cosines([", ".join(token.strip() for token in one) for one in sets])
+
+    async def _cosines(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = await asyncio.to_thread(lambda: encoder().vectors([self.words, *texts]))
         return (vectors[1:] @ vectors[0]).astype(np.float64)
 
 

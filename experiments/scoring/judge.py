@@ -93,6 +93,7 @@ class JudgeSimulator(Simulator):
     spending: Spending | None = None
     prompts: Path | None = None
     fires_from: float | None = FIRES_AT
+    side: str = "input"
 
     async def grade(self, contexts: Sequence[Context]) -> np.ndarray:
         """The level of each context's strongest token. See Simulator."""
@@ -124,6 +125,13 @@ class JudgeSimulator(Simulator):
 
         found = await self._all(len(contexts), BATCH_BY_TOKEN, one)
         return [found.get(place) for place in range(len(contexts))]
+
+    async def resemblance(self, sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """How much of each set of tokens is what the explanation speaks of. See Simulator."""
+        told = [[visible(token) for token in one] for one in sets]
+        return await self._graded(
+            "resemblance", [json.dumps(one, ensure_ascii=False) for one in told]
+        )
 
     async def firing_texts(self, n: int, seed: int) -> list[str]:
         """Texts that the model writes. Raises CannotAnswer where it gives none. See Simulator."""
