@@ -90,11 +90,11 @@ class Choice:
         return RuleSimulator(explanation.rule, tokenize, words=words)
 
     def _best(self, explanation: Explanation) -> str:
-        if explanation.rule is not None or (explanation.side == "output" and self.mind is None):
+        if explanation.rule is not None:
             return "rule"
         if self.mind is not None:
             return "judge"
-        if can_answer(explanation):
+        if explanation.side == "output":
             return "rule"
         if embedding.installed():
             return "embedding"

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from .bench import Item, Marks, Target, scorer
+from .bench import Blind, Item, Marks, Target, scorer
 from .classification import AUC, F1, Answers, accuracy, balanced_accuracy, grades_of, items_of
 from .contexts import NEGATIVES, Drawn, mixed
 from .score import Score
@@ -49,6 +49,13 @@ def _names(scorer: str, kinds: Sequence[str], metrics: Iterable[str] = ()) -> tu
     return (scorer, *(f"{scorer}_{part}" for part in parts))
 
 
+#: What scores do not see of a label, as `sanity` measures it.
+BLIND_TO_MARKS: dict[str, tuple[Blind, ...]] = dict.fromkeys(
+    ("fuzzing_auc", "fuzzing_misplaced", "fuzzing_random"), ("extra",)
+)
+BLIND_TO_INTRUDERS: dict[str, tuple[Blind, ...]] = dict.fromkeys(
+    ("intruder", "intruder_random"), ("extra", "missing")
+)
 #: What is computed besides balanced accuracy.
 METRICS = {"f1": F1, "auc": AUC}
 
@@ -62,7 +69,12 @@ async def detection(target: Target, simulator: Simulator) -> Marks:
     return _marks("detection", NEGATIVES, target, drawn, asked)
 
 
-@scorer("fuzzing", _names("fuzzing", (MISPLACED, *NEGATIVES), METRICS), default=False)
+@scorer(
+    "fuzzing",
+    _names("fuzzing", (MISPLACED, *NEGATIVES), METRICS),
+    default=False,
+    blind=BLIND_TO_MARKS,
+)
 async def fuzzing(target: Target, simulator: Simulator) -> Marks:
     """Whether marked tokens fire (see this module's table); each context as an item."""
     drawn = mixed(tuple(_marked(target)), target.seed)
@@ -139,7 +151,7 @@ class Trial:
     others: tuple[Drawn, ...]
 
 
-@scorer("intruder", _names("intruder", NEGATIVES), default=False)
+@scorer("intruder", _names("intruder", NEGATIVES), default=False, blind=BLIND_TO_INTRUDERS)
 async def intruder(target: Target, simulator: Simulator) -> Marks:
     """Which of five contexts does not belong (see this module's table); each trial as an item."""
     trials = _trials(target)

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bench import Marks, Target, scorer
+from .bench import Blind, Marks, Target, scorer
 from .classification import NO_UNIT, Answers, accuracy, grades_of, items_of, summed
 from .contexts import NEGATIVES
 from .predictive import auprc, pearson
@@ -44,11 +44,17 @@ NAMES = (
     "graded_auprc",
     "graded_pearson",
 )
+#: What scores do not see of a label, as `sanity` measures it.
+BLIND: dict[str, tuple[Blind, ...]] = {
+    "graded_coverage": ("extra",),
+    "graded_recall": ("extra",),
+    "graded_specificity": ("missing",),
+}
 #: Fifths of the peaks of acting windows.
 EDGES = (0.2, 0.4, 0.6, 0.8)
 
 
-@scorer("graded", NAMES)
+@scorer("graded", NAMES, blind=BLIND)
 async def graded(target: Target, simulator: Simulator) -> Marks:
     """The five scores of this module's table; each context as an item."""
     drawn = target.panel.drawn

@@ -32,7 +32,7 @@ BUFFER = 10
 ACTIVE = 0.01
 
 
-@scorer("saebench", NAMES, default=False)
+@scorer("saebench", NAMES, default=False, blind=dict.fromkeys(NAMES, ("extra",)))
 async def saebench(target: Target, simulator: Simulator) -> Marks:
     """The scores of this module; each context as an item."""
     drawn = mixed(tuple(_drawn(target)), target.seed)
