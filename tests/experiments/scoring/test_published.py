@@ -33,7 +33,7 @@ def test_every_scorer_runs_on_the_demo(name, demo):
     for of, simulator in simulators(Target(source, first), own, other).items():
         marks = asyncio.run(SCORERS[name](Target(source, first), simulator))
         for score in marks.scores.values():
-            wordless = name == "surprisal" and of == "token_lookup"
+            wordless = name == "surprisal" and of in ("single_token", "token_lookup")
             assert (score.value is None) == wordless, (of, score)
             assert score.failed == 0
 
