@@ -222,7 +222,7 @@ def test_what_is_there_is_used(calls, spare, saved):
         held.settle(Charge(took))
 
     async def everybody():
-        asked = [call(*one, took) for one, took in zip(calls, takes, strict=True)]
+        asked = [call(e, n, took) for (e, n), took in zip(calls, takes, strict=True)]
         async with asyncio.timeout(30):  # where it waits for ever, this says so
             await asyncio.gather(*asked)
 

@@ -1,8 +1,12 @@
 """Edited prompts: what is wrong with them is said before anything is asked."""
 
+import inspect
+from pathlib import Path
+
 import pytest
 
 from sagescope.agents.wording import check_prompts, render
+from sagescope.prompts.render import render as filled_in
 from sagescope.sae.errors import PromptError
 
 
@@ -34,11 +38,7 @@ def test_a_folder_that_there_is_not_is_refused(tmp_path):
 
 
 def test_our_own_templates_can_be_used():
-    from pathlib import Path
-
-    import sagescope.prompts.render as ours
-
-    check_prompts(Path(ours.__file__).parent)
+    check_prompts(Path(inspect.getfile(filled_in)).parent)
 
 
 def test_what_only_filling_in_shows_is_told(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from mcp import Client, StdioServerParameters
 from sagescope.experiments import Journal
 from sagescope.experiments.results import results_of
 from sagescope.experiments.sessions.ledger import begin
-from sagescope.experiments.sessions.tools import NOTE, Sessions, server_of
+from sagescope.experiments.sessions.tools import NOTE, Sessions, serve, server_of
+from sagescope.sae.errors import SessionError
 from sagescope.sae.source import FunctionSource
 
 PROGRAM = """
@@ -145,3 +147,10 @@ async def test_hostile_text_stays_data(text: str):
             tokens = shown["readings"][0]["tokens"]
             words = "".join(tokens).split()
             assert words[1:-1] == text.replace("\ud800", "?").split()
+
+
+def test_a_port_that_is_taken_is_told(source, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SessionError, match=f"Port {port} cannot be served on"):
+            serve(source, run="x", journal=tmp_path / "j.db", port=port)
