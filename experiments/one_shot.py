@@ -67,7 +67,7 @@ async def at_once(
         mind,
         spending=spending,
         seed=run.config["seed"],
-        record=lambda kind, payload: None,
+        record=lambda kind, *records: None,
     )
     conclusion = await EXPLAINERS["one-shot"].explain(task)
     return None if spending.cut_by_run else (conclusion.explanation, _paid(spending))
