@@ -129,11 +129,12 @@ def spending_of(run: Run, minds: Sequence[Mind], budget: Budget) -> Spending:
     with what was expected of them. The seconds are those from now on.
     """
     spending = Spending(budget)
-    clients = {
-        client.address: client
-        for client in (mind.client() for mind in minds if mind.is_language_model)
-    }
-    if not clients or all(getattr(budget, cap.name) is None for cap in fields(budget)):
+    if all(getattr(budget, cap.name) is None for cap in fields(budget)):
+        return spending
+    # Of runs that people made, the mind is whatever they called themselves.
+    asked = [mind.client() for mind in minds if ":" in mind.name]
+    clients = {client.address: client for client in asked}
+    if not clients:
         return spending
     for feature in run.features:
         calls, asks = run.events(feature, ["call"]), run.events(feature, ["asked", "settled"])

@@ -250,7 +250,7 @@ def test_a_cap_holds_over_sessions_whatever_is_lost(provider, lost, most, sessio
     mind = Mind(f"{provider.url}/v1#m")
 
     async def session(run, number):
-        spending = Spending(Budget(), run=spending_of(run, mind, Budget.of_run(calls=most)))
+        spending = Spending(Budget(), run=spending_of(run, [mind], Budget.of_run(calls=most)))
         client = RecordedClient(open_client(mind.name, patience), RunCalls(run, 0))
         for step in range(4):
             request = Request(messages=(Message(role="user", text=f"{number}.{step}"),))

@@ -52,8 +52,8 @@ def test_what_cannot_be_compared(journal, planted, tmp_path):
     one = journal.run("one")
     with pytest.raises(JournalError, match="two runs"):
         compare_runs([one])
-    with pytest.raises(JournalError, match=r"'detection'.*sagescope score"):
-        compare_runs([one, journal.run("fewer")], ["detection"])
+    with pytest.raises(JournalError, match=r"'intruder'.*sagescope score"):
+        compare_runs([one, journal.run("fewer")], ["intruder"])
     other = planted.PlantedSource(corpus=planted.texts(seed=1))
     explain(other, [0], run="elsewhere", journal=tmp_path / "other.db", score=False)
     with (

@@ -18,6 +18,7 @@ FIXED = [
     "output-side/system.j2",
     "sage-paper/system.j2",
     "sage/system.j2",
+    "scoring/system.j2",
 ]
 
 
