@@ -132,6 +132,10 @@ class Board:
         }
 
 
+#: Scores whose best is not 1, so that there is no share of the way to it.
+UNBOUNDED = ("steering_ratio", "steering_effect", "surprisal_gain")
+
+
 def says(found: Difference) -> str:
     """What a comparison shows, in words."""
     if not found.shown or found.value is None:
@@ -148,8 +152,7 @@ def board(
     """
     found = entries_of(journals, manifest, names)
     columns = _columns(manifest)
-    expected = len(manifest.features) * len(manifest.seeds)
-    entries = sorted(found.entries, key=lambda entry: _rank(entry, columns, expected))
+    entries = sorted(found.entries, key=lambda entry: _rank(entry, columns, manifest))
     top = next((entry for entry in entries if entry.kind != "control"), None)
     against = _against(top, entries, columns)
     rows = [_row(entry, manifest, columns, against.get(id(entry), {})) for entry in entries]
@@ -167,11 +170,19 @@ def _heading(name: str) -> str:
     return name.replace("_", " ") + "".join(MARKS[kind] for kind in blind_to(name))
 
 
-def _rank(entry: Entry, columns: dict[str, str], expected: int) -> tuple[bool, bool, float, str]:
-    """Sorts the highest first, then what lacks features (easy ones may be left), then undefined."""
+def _expected(entry: Entry, manifest: Manifest) -> int:
+    """How many results there are when an entry is whole. Submissions are scored with one seed."""
+    seeds = 1 if entry.kind == "submitted" else len(manifest.seeds)
+    return len(manifest.features) * seeds
+
+
+def _rank(
+    entry: Entry, columns: dict[str, str], manifest: Manifest
+) -> tuple[bool, bool, float, str]:
+    """Sorts the highest first, then what lacks scores (easy features may be left), then undefined."""
     first = next(iter(columns))
     values = [score.value for _, score in entry.scores(first) if score and score.value is not None]
-    lacks = len(entry.results) < expected
+    lacks = len(values) < _expected(entry, manifest)
     return not values, lacks, -fmean(values) if values else 0.0, entry.explainer
 
 
@@ -198,7 +209,7 @@ def _row(
             for group in GROUPS
         },
         done=len(entry.results),
-        expected=len(manifest.features) * len(manifest.seeds),
+        expected=_expected(entry, manifest),
         failed=sum(one.status == "failed" for one in entry.results),
         failed_items=_failed_items(entry),
         calls=None if costs is None else sum(cost.calls for cost in costs),
@@ -220,7 +231,11 @@ def _cells(entry: Entry, columns: dict[str, str], against: dict[str, Difference]
     scores, skills = {}, {}
     for name in columns:
         scores[name] = mean_of(entry, name)
-        skills[name] = skill(entry.scores(name), entry.random(name))
+        skills[name] = (
+            Score.undefined("it has no best value to compare with")
+            if name in UNBOUNDED
+            else skill(entry.scores(name), entry.random(name))
+        )
     return Cells(len({one.index for one in entry.results}), scores, skills, against)
 
 

@@ -3,7 +3,7 @@
 The one definition, with y the true and p the predicted activation of each token of the contrast
 set, without noise and drop-out:
 
-    A text fires truly where max y ≥ .2 u, with u the feature's typical maximum on the corpus, and
+    A text fires truly where max y ≥ .2 u, with u the height that was planted, and
     as predicted where max p ≥ .2 u', with u' the unit of the explanation's rule.
 
     a(kind, side) = share of the texts of one kind of contrast that truly fire (or are silent) and

@@ -140,7 +140,7 @@ async def score_explanation(
     """Score an explanation of a feature, and its controls, on the `score` split.
 
     other: another feature's explanation, for the random control. choice: what answers for both, by
-    default their rules. Raises FeatureError for a feature that the source does not have, CannotAnswer
+    default their rules (an explanation without one foresees silence). Raises FeatureError for a feature that the source does not have, CannotAnswer
     where nothing can answer for the explanation.
     """
     target = Target(source, feature, seed)

@@ -80,7 +80,7 @@ class Target:
     @cached_property
     def panel(self) -> Panel:
         """The contexts that explanations are asked about one by one (see `contexts`)."""
-        return panel(self.source.evidence, self.feature, self.seed)
+        return panel(self.source.evidence, self.feature, self.seed, self.held_out)
 
     def fires(self, values: np.ndarray | float) -> np.ndarray:
         """Where activations or predictions, in the SAE's units, reach the firing threshold."""

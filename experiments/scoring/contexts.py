@@ -29,7 +29,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...sae.errors import TextError
-from ...sae.evidence import Evidence
+from ...sae.evidence import Evidence, SplitEvidence
 from ...sae.mixture import lots
 from ...sae.neighbours import Neighbourhood
 from ...sae.tokens import TokenTable
@@ -108,9 +108,15 @@ class Panel:
         return tuple(one for one in self.drawn if one.kind in kinds)
 
 
-def panel(evidence: Evidence, feature: int, seed: int) -> Panel:
-    """The panel of one feature; fewer of a kind where the split has no more."""
-    return Panel(mixed(tuple(_Draw(evidence, feature, seed).all()), seed))
+def panel(
+    evidence: Evidence, feature: int, seed: int, measured: SplitEvidence | None = None
+) -> Panel:
+    """The panel of one feature; fewer of a kind where the split has no more.
+
+    measured: the `score` split with the feature's activations as they are to count (the shuffled
+    ones of a control, say), by default the evidence's own.
+    """
+    return Panel(mixed(tuple(_Draw(evidence, feature, seed, measured).all()), seed))
 
 
 def mixed(drawn: tuple[Drawn, ...], seed: int) -> tuple[Drawn, ...]:
@@ -130,12 +136,13 @@ def mixed(drawn: tuple[Drawn, ...], seed: int) -> tuple[Drawn, ...]:
 class _Draw:
     """The draws of one feature from the `score` split."""
 
-    def __init__(self, evidence: Evidence, feature: int, seed: int):
+    def __init__(self, evidence: Evidence, feature: int, seed: int, measured: SplitEvidence | None):
         reader = evidence.reader("scorer")
         self.evidence, self.feature = evidence, feature
         self.explain, self.split = reader.split("explain"), reader.split("score")
+        self.measured = measured or self.split
         self.table: TokenTable = self.split.tokens
-        self.values = np.maximum(self.split.activations(feature), 0).astype(np.float64)
+        self.values = np.maximum(self.measured.activations(feature), 0).astype(np.float64)
         self.active = np.concatenate([[0], np.cumsum(self.values > 0)])
         self.lot = _lots(self.table, seed)
 
@@ -143,7 +150,7 @@ class _Draw:
         threshold = self.explain.stats(self.feature).fires_at * (1 - 1e-6)
         if threshold <= 0:
             return
-        peaks = self.split.peaks(self.feature)
+        peaks = self.measured.peaks(self.feature)
         yield from self._bands("firing", peaks, peaks >= threshold, FIRING)
         yield from self._bands("weak", peaks, (peaks > 0) & (peaks < threshold), WEAK)
         yield from self._silent("random", [self._any_tokens()])

@@ -25,7 +25,7 @@ from itertools import islice
 
 import numpy as np
 
-from ...sae.evidence import Evidence
+from ...sae.evidence import Evidence, SplitEvidence
 from ...sae.neighbours import neighbourhood_of
 from .bench import Item, Marks, Target, reaches, scorer
 from .excerpts import Excerpt, at_peak, firing, lots_of, others
@@ -44,7 +44,7 @@ async def discrimination(target: Target, simulator: Simulator) -> Marks:
     """Both scores of this module's table; each excerpt as an item."""
     if reason := target.silent:
         return Marks({name: Score.undefined(reason) for name in NAMES})
-    drawn = draw(target.source.evidence, target.feature, target.seed)
+    drawn = draw(target.source.evidence, target.feature, target.seed, target.held_out)
     excerpts = [*drawn.own, *(one for rival in drawn.rivals for one in rival.theirs)]
     grades = np.asarray(await simulator.grade([one.context for one in excerpts]), np.float64)
     own, theirs = grades[: len(drawn.own)], _by_rival(drawn, grades)
@@ -77,13 +77,19 @@ class Drawn:
 
 
 @lru_cache(maxsize=16)
-def draw(evidence: Evidence, feature: int, seed: int) -> Drawn:
-    """What simulators are asked, which is the same for all of them."""
+def draw(
+    evidence: Evidence, feature: int, seed: int, held_out: SplitEvidence | None = None
+) -> Drawn:
+    """What simulators are asked, which is the same for all of them.
+
+    held_out: the `score` split with the feature's activations as they are to count (see `panel`).
+    """
     reader = evidence.reader("scorer")
     explain, split = reader.split("explain"), reader.split("score")
     threshold = explain.stats(feature).fires_at
-    own = tuple(firing(split, feature, threshold, OWN, seed))
-    measured, lot = split.activations(feature), lots_of(split.tokens, seed)
+    own = tuple(firing(held_out or split, feature, threshold, OWN, seed))
+    measured = (held_out or split).activations(feature)
+    lot = lots_of(split.tokens, seed)
 
     def rival(of: str, other: int) -> Rival:
         fires_at, values = explain.stats(other).fires_at, split.activations(other)

@@ -93,7 +93,7 @@ async def logits(target: Target, simulator: Simulator) -> Marks:
     )
 
 
-@scorer("steering", NAMES, default=False)
+@scorer("steering", NAMES, default=False, blind={"steering_ratio": ("extra", "missing")})
 async def steering(target: Target, simulator: Simulator) -> Marks:
     """The other scores of this module's table; each draw of the choice as an item."""
     if reason := target.silent:

@@ -8,7 +8,7 @@ activation shown in any of the top ones.
 
     saebench_autointerp = contexts that are active and said so, or are not and said not / 14
 
-A third of the answers is right for "never fires", so that .71 means nothing: hence balanced accuracy
+Ten of the fourteen answers are right for "never fires", so that .71 means nothing: hence balanced accuracy
 of the same contexts beside it (`saebench_balanced`). Here every text is from the `score` split,
 a random context is active where it is measured to be (SAEBench takes every one for silent), overlapping
 contexts are not drawn twice, and each context gets a grade in place of one list for all.

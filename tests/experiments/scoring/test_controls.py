@@ -135,3 +135,15 @@ def test_a_perfect_explanation_scores_nothing_on_shuffled_activations(make):
     assert np.mean(pearsons) == pytest.approx(0, abs=4 * np.std(pearsons) / np.sqrt(30))
     density = float((Target(source, 0).measured > 0).mean())
     assert np.mean(precisions) == pytest.approx(density, abs=4 * np.std(precisions) / np.sqrt(30))
+
+
+@pytest.mark.parametrize("name", ["detection", "graded", "fuzzing", "discrimination"])
+def test_scores_of_contexts_are_shuffled_too(make, name):
+    """A perfect explanation knows nothing of shuffled activations, whichever contexts are drawn."""
+    own = make.explanation(make.rule({"red": 1.0, "green": 0.6}))
+    source = make.words({"red": 4.0, "green": 2.4})
+    found = asyncio.run(score_explanation(own, source, 0, scorers=[name]))
+    null = found.controls["shuffled_activations"].scores
+    for score, one in found.scores.items():
+        if one.value is not None and one.value > 0.9 and null[score].value is not None:
+            assert null[score].value < 0.9, score
