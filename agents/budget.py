@@ -173,7 +173,7 @@ class Spending:
                 cap = getattr(self.budget, name)
                 shown = f"${cap:g}" if name == "cost" else f"{cap} {name}"
                 raise BudgetExhausted(
-                    f"The budget of {shown} is spent: raise it to let the explainer go on."
+                    f"The budget of {shown} has no room left: raise it to let the explainer go on."
                 )
 
     def _fits(self, what: str, amount: float) -> bool:

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from ..sae.source import FeatureSource
 from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, versions
 from .features import FeatureList
-from .journal import Journal, Run, default_path
+from .journal import RUN_NAME, Journal, Run, default_path
 from .random_weights import absent, drawn, random_source, stand_beside, usual
 from .recorded import RecordedSource
 from .results import WHY_NOT, Result, results_of, standing_events
@@ -202,11 +202,16 @@ def _beside_random_weights(
 ) -> None:
     """Explain n features of the source's model with random weights as the run's were, beside them."""
     if n is None:
-        n = usual(Mind(job.mind).is_language_model)
+        asks = Mind(job.mind).is_language_model or job.choice.mind is not None
+        n = usual(asks)
     if not n:
         absent(run, WHY_NOT["random_weights"])
         return
-    own = ("features", "score", "controls")
+    name = f"{run.name}.random-weights"
+    if not RUN_NAME.fullmatch(name):
+        absent(run, "the run's name is too long for another run beside it")
+        return
+    own = ("features", "score", "controls", "run_budget")
     alike = {one.name: getattr(job, one.name) for one in fields(Job) if one.name not in own}
     with contextlib.ExitStack() as stack:
         try:
@@ -220,7 +225,8 @@ def _beside_random_weights(
                 other,
                 drawn(other, n, job.seed),
                 **alike,
-                run=f"{run.name}.random-weights",
+                run_budget=_rest(job, run),
+                run=name,
                 journal=journal,
                 controls=False,
                 watch=watch,
@@ -231,6 +237,17 @@ def _beside_random_weights(
             absent(run, sentence(error))
             return
     stand_beside(run, found)
+
+
+def _rest(job: Job, run: Run) -> Budget:
+    """What a run has left of its budget. Its seconds are those of this session, and begin anew."""
+    minds = [mind for mind in (Mind(job.mind), job.choice.mind) if mind]
+    spent = spending_of(run, minds, job.run_budget)
+    capped = ("calls", "tokens", "cost")
+    return replace(
+        job.run_budget,
+        **{name: spent.left(name) for name in capped if getattr(job.run_budget, name) is not None},
+    )
 
 
 def score_run(

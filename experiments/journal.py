@@ -18,6 +18,7 @@ a time; any number may read it meanwhile.
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
     losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
+    said_at_once yes      {"explanation", "spent"}: what the same mind says in one call, a control
     scored       yes      {"of": "explanation" or a control, "scorers", "scores", "details", or
                           "why": there are none}; later events add to earlier ones
 

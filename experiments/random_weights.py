@@ -89,6 +89,8 @@ def _payload(result: Result) -> dict[str, Any]:
 def _write(run: Run, feature: int, standing: dict[str, Any], payload: dict[str, Any]) -> None:
     """Write the event unless it says nothing new."""
     before = standing.get("random_weights")
+    if before and "why" not in before and "why" in payload:
+        return  # what was scored stands
     if (
         before is None
         or ("why" in before and before != payload)

@@ -199,6 +199,8 @@ def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> d
     # What was spent stays spent, whatever becomes of the scores.
     costs = [one["cost"] for one in (before or {}, event) if "cost" in one]
     cost = {"cost": _together(costs)} if costs else {}
+    if before and "scores" in before and "why" in event:
+        return {**before, **cost}  # what was scored stands, whatever fails later
     before = made_with(before, event.get("simulator", RULE))
     if not before or "why" in before or "why" in event:
         return {**event, **cost}

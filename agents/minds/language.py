@@ -143,10 +143,11 @@ class LanguageMind:
         """The model's words for one of the hypotheses; where it gives none, the rule's own."""
         candidates = self._shown(notebook, refuted=True, replaced=True)
         if not candidates:
+            why = "" if self.failures else "The budget had no room for a call and its conclusion."
             return Explanation(
                 labels=("no explanation",),
                 description="No hypothesis was found.",
-                notes=tuple(self.failures),
+                notes=tuple(self.failures) or (why,),
             )
         leader, standing = candidates[0]
         names: Sequence[Name] = ()

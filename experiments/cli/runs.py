@@ -259,7 +259,7 @@ def calibrate(
 def show(
     name: options.RunName,
     feature: Annotated[
-        str, typer.Argument(metavar="FEATURE", help="Its index, or options.SUBJECT/SAE/INDEX.")
+        str, typer.Argument(metavar="FEATURE", help="Its index, or SUBJECT/SAE/INDEX.")
     ],
     journal: options.JournalPath = None,
     as_json: options.Json = False,

@@ -136,3 +136,14 @@ def test_a_payload_that_makes_no_sense(source):
             JournalError, match=r"feature 0 of the run 'x' of the journal .* is damaged"
         ):
             results_of(journal.run("x"))
+
+
+def test_what_was_scored_stands_whatever_fails_later():
+    from sagescope.experiments.results import with_scores
+
+    made = {"of": "explanation", "scorers": ["predictive"], "scores": {"x": {}}, "details": {}}
+    failed = {"of": "explanation", "simulator": "judge", "why": "KeyRefused: no key"}
+    assert with_scores(made, failed) == made
+    assert with_scores(None, failed) == failed
+    paid = {**failed, "cost": {"calls": 1, "tokens": 9, "cost": 0.0, "unpriced": 1}}
+    assert with_scores(made, paid)["cost"]["calls"] == 1
