@@ -84,7 +84,7 @@ async def test_money_without_a_price_is_not_made_up():
     assert (free.cost, free.unpriced) == (0, 1)
     with pytest.raises(PriceError):
         await Spending(Budget(cost=100)).reserve(Charge(5, None))
-    with pytest.raises(BudgetExhausted, match=r"\$0.5 is"):
+    with pytest.raises(BudgetExhausted, match=r"\$0.5 has"):
         await Spending(Budget(cost=0.5)).reserve(Charge(5, 0.6))
 
 
