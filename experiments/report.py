@@ -14,15 +14,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
 from ..agents.records import Outcome
 from ..agents.rules.match import predict
 from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
-from ..sae.visible import visible
 from .journal import Run
+from .page import environment, template
 from .results import Result
 from .summary import (
     BANDS,
@@ -108,28 +105,16 @@ def render_report(run: Run) -> str:
 
 @cache
 def _template() -> Any:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=two_decimals, figure=_figure, count=count, money=money)
-    environment.globals.update(
+    made = environment()
+    made.filters.update(number=two_decimals, figure=_figure, count=count, money=money)
+    made.globals.update(
         pieces_of=pieces_of,
         outcome_pieces=outcome_pieces,
         scores_of=scores_of,
         recalls_of=recalls_of,
         group_line=group_line,
     )
-    source = Path(__file__).parent / "templates" / "report.html.j2"
-    return environment.from_string(source.read_text(encoding="utf-8"))
-
-
-def _shown(value: Any) -> Any:
-    """What every expression of the template goes through."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return template(made, "report.html.j2")
 
 
 def _figure(value: float) -> str:

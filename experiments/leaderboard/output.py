@@ -18,6 +18,7 @@ from typing import Any
 
 from ...sae.paths import new_file
 from ...sae.visible import visible
+from ..page import environment, template
 from ..scoring import Score
 from ..scoring.compare import NOT_SHOWN, Difference
 from ..summary import BLIND_LINE, count, money, two_decimals
@@ -72,16 +73,8 @@ def as_page(boards: Sequence[Board], rankings: Sequence[Ranking], refused: Seque
 
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    made = environment()
+    made.filters.update(
         number=two_decimals,
         count=count,
         share=_share,
@@ -90,22 +83,14 @@ def _template() -> Any:
         against=against,
         says=says,
     )
-    environment.globals.update(costs_of=costs_of)
-    source = _TEMPLATES / "leaderboard.html.j2"
-    return environment.from_string(source.read_text(encoding="utf-8"))
+    made.globals.update(costs_of=costs_of)
+    return template(made, "leaderboard.html.j2")
 
 
 def _own(name: str) -> Any:
     from markupsafe import Markup
 
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
-
-
-def _shown(value: Any) -> Any:
-    """What every expression of the template goes through."""
-    from markupsafe import Markup
-
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _sha(text: str) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from ...agents.notebook import Notebook
 from ...agents.records import Explanation, Hypothesis, Probe, Record, Verdict
 from ...sae.evidence import Exemplar
 from ...sae.tokens import TokenActivations
+from ..page import environment, template
 from ..results import Cost, Result
 from ..scoring import Score
 from ..summary import group_line
@@ -305,21 +305,6 @@ def around_peak(reading: Reading) -> Sequence[tuple[str, float]]:
 
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    from ...sae.visible import visible
-
-    def shown(value: Any) -> Any:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(around_peak=around_peak, group_line=group_line, zip=zip)
-    source = Path(__file__).parents[1] / "templates" / "view.html.j2"
-    return environment.from_string(source.read_text(encoding="utf-8"))
+    made = environment()
+    made.globals.update(around_peak=around_peak, group_line=group_line, zip=zip)
+    return template(made, "view.html.j2")
