@@ -23,6 +23,7 @@ import numpy as np
 
 from .bench import Item, Target, reaches
 from .contexts import Drawn
+from .metrics import sums_of
 from .score import Score, Statistic, of_units, ratio, share
 from .simulator import Simulator
 
@@ -137,7 +138,7 @@ class Metric:
         if reason := self.undefined(answers):
             return Score.undefined(reason, answers.failed)
         own = answers.answered
-        units = summed(self.rows(own), own.documents)
+        units = sums_of(self.rows(own), own.documents)
         score = of_units(units, self.statistic, seed, undefined="it has no value")
         changes: dict[str, object] = {"failed": answers.failed}
         if score.low is not None and score.low == score.high:
@@ -219,7 +220,7 @@ def accuracy(right: np.ndarray, unit: np.ndarray, seed: int, failed: int) -> Sco
     if len(right) and np.ptp(right) == 0 and right[0] in (0, 1):
         return share((right == 1).tolist(), seed, undefined=none, failed=failed)
     rows = np.stack([right, np.ones_like(right)], axis=1)
-    score = of_units(summed(rows, unit), ratio, seed, undefined=none)
+    score = of_units(sums_of(rows, unit), ratio, seed, undefined=none)
     return score.model_copy(update={"failed": failed})
 
 
@@ -246,11 +247,3 @@ def items_of(
             )
         )
     return tuple(found)
-
-
-def summed(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Rows of the same unit added up: float64 [n, k], int [n] → [units, k]."""
-    names, place = np.unique(unit, return_inverse=True)
-    sums = np.zeros((len(names), rows.shape[1]))
-    np.add.at(sums, place, rows)
-    return sums

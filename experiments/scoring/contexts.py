@@ -14,7 +14,7 @@ The last three are silent: the feature is nowhere above zero in what is shown. F
 windows are ordered by peak and cut into as many equal bands as are wanted, one window of each band:
 so each stands for equally many windows of its kind, and the middle of the range is not left out.
 No window gives two contexts of the same kind. A source whose features cannot all be looked at has no
-neighbours (MOST_ENTRIES).
+neighbours (see `sae.neighbours`).
 
 All draws depend on the seed and on each window's own text. Thresholds, favourite tokens and
 neighbours come from the `explain` split, every text from `score`, which no explainer reads.
@@ -24,43 +24,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from ...sae.errors import TextError
 from ...sae.evidence import Evidence, SplitEvidence
-from ...sae.mixture import lots
-from ...sae.neighbours import Neighbourhood
+from ...sae.neighbours import neighbourhood_of
 from ...sae.tokens import TokenTable
+from .excerpts import LENGTH, lots_of
 from .simulator import Context
 
-LENGTH = 32
 FIRING, WEAK, SILENT = 20, 10, 10
 #: The kinds of silent contexts, in the order of every table.
 NEGATIVES = ("random", "near miss", "neighbour")
 #: Tokens that near misses are made around, and neighbours that are asked.
 FAVOURITES, NEIGHBOURS = 10, 5
-
-#: Activations that are looked at to find neighbours. More is only in functions of many features.
-MOST_ENTRIES = 50_000_000
-
-_lots = lru_cache(maxsize=4)(lots)
-
-
-@lru_cache(maxsize=4)
-def _neighbourhood(evidence: Evidence) -> Neighbourhood | None:
-    """Who is near whom; None where that takes too long, or a feature's trouble forbids it."""
-    features = np.asarray(evidence.features, np.int64)
-    explain = evidence.reader("scorer").split("explain")
-    if explain.sizes(features).sum() > MOST_ENTRIES:
-        return None
-    found = Neighbourhood(evidence)
-    try:
-        found.nearest(int(features[0]), 1)
-    except TextError:
-        return None
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +121,7 @@ class _Draw:
         self.table: TokenTable = self.split.tokens
         self.values = np.maximum(self.measured.activations(feature), 0).astype(np.float64)
         self.active = np.concatenate([[0], np.cumsum(self.values > 0)])
-        self.lot = _lots(self.table, seed)
+        self.lot = lots_of(self.table, seed)
 
     def all(self) -> Iterator[Drawn]:
         threshold = self.explain.stats(self.feature).fires_at * (1 - 1e-6)
@@ -190,7 +167,7 @@ class _Draw:
 
     def _neighbours(self) -> Iterator[np.ndarray]:
         """Where each of the nearest features fires, by that feature's own threshold."""
-        near = _neighbourhood(self.evidence)
+        near = neighbourhood_of(self.evidence)
         if near is None or self.feature not in self.evidence.features:
             return
         for other in near.nearest(self.feature, NEIGHBOURS):

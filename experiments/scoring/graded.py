@@ -31,9 +31,9 @@ from __future__ import annotations
 import numpy as np
 
 from .bench import Blind, Marks, Target, scorer
-from .classification import NO_UNIT, Answers, accuracy, grades_of, items_of, summed
+from .classification import NO_UNIT, Answers, accuracy, grades_of, items_of
 from .contexts import NEGATIVES
-from .predictive import auprc, pearson
+from .metrics import auprc, pearson, sums_of
 from .score import Score, of_units, ratio
 from .simulator import Simulator
 
@@ -95,12 +95,12 @@ def _found(
     weight = np.array([one.stands_for for one in drawn])[acts]
     mass = weight * np.array([one.activations.sum() for one in drawn])[acts]
     unit, seed = asked.documents[acts], target.seed
-    rows = summed(np.stack([mass * found, mass], axis=1), unit)
+    rows = sums_of(np.stack([mass * found, mass], axis=1), unit)
     coverage = of_units(rows, ratio, seed, undefined="nothing to cover")
     edges = _edges(target)
     member = np.eye(len(edges) + 1)[np.searchsorted(edges, peaks[acts], side="right")]
     columns = member * weight[:, None]
-    rows = summed(np.concatenate([columns * found[:, None], columns], axis=1), unit)
+    rows = sums_of(np.concatenate([columns * found[:, None], columns], axis=1), unit)
     recall = of_units(rows, _mean_of_bands, seed, undefined="nothing to find")
     hits, all_ = np.split(rows.sum(axis=0), 2)
     lows, highs = [0.0, *edges.tolist()], [*edges.tolist(), None]
