@@ -117,6 +117,22 @@ class RunScorer:
             told = {**about.get(name, {}), "simulator": kind, **_cost(choice)}
             self._scored(feature, name, {**told, **marks})
 
+    def other_of(self, feature: int) -> int | None:
+        """The feature whose explanation stands beside this one's as a control, if one does."""
+        explanation = self._explanation(feature)
+        if explanation is None or not self._controls:
+            return None
+        return self._other(feature, self._choice_for(feature, explanation)[0])
+
+    def is_to_score(self, feature: int) -> bool:
+        """Whether there is an explanation."""
+        return self._explanation(feature) is not None
+
+    def give_up(self, feature: int, error: Exception) -> None:
+        """Write that a feature could not be scored, for what could not write it down itself."""
+        if "explanation" not in self.standing.get(feature, {}):
+            self._scored(feature, "explanation", {"why": sentence(error)})
+
     def _choice_for(self, feature: int, explanation: Explanation) -> tuple[Choice, str | None]:
         """What answers for an explanation and its controls, and why nothing can."""
         spending = Spending(Budget.of_run(), run=self._spending)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 # The defaults of `sagescope.sae.model_source`, which takes seconds to import; a test compares.
 SUBJECT = "smollm2-135m-instruct"
@@ -69,6 +70,59 @@ Features = Annotated[
     str,
     typer.Option("--features", "-f", callback=features_option, help="Indices, as in 0-99,120."),
 ]
+
+
+# -------------------------------------------------------------------- more than one machine
+
+#: What `--ray` without an address means.
+RAY_HERE = "here"
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Spread the work over workers of the Ray at ADDRESS (auto, HOST:PORT, ray://HOST:PORT); "
+        "without an address, over this machine's.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="With --ray: how many.", show_default="one a GPU, or core"
+    ),
+]
+WorkerCpus = Annotated[
+    float, typer.Option("--worker-cpus", min=0, help="With --ray: cores of each worker.")
+]
+WorkerGpus = Annotated[
+    float | None,
+    typer.Option(
+        "--worker-gpus",
+        min=0,
+        help="With --ray: GPUs of each worker, or a share of one.",
+        show_default="1 where there are any",
+    ),
+]
+
+
+class WithRay(TyperCommand):
+    """A command whose `--ray` may stand without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click.Command."""
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(args: list[str]) -> list[str]:
+    """Arguments in which every `--ray` is followed by an address."""
+    following = [*args[1:], "-"]
+    filled: list[str] = []
+    for one, next_one in zip(args, following, strict=True):
+        filled.append(one)
+        if one == "--ray" and next_one.startswith("-"):
+            filled.append(RAY_HERE)
+    return filled
 
 
 # -------------------------------------------------------------------- explaining
