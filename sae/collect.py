@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from .encoder import LatentReader
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
 from .paths import cache_root, writable
+from .progress import TokenBar, token_bar
 from .shipped import Shipped
 from .splits import SHARES, Splitter
 from .store import SplitShard, Vocabulary
@@ -52,12 +52,12 @@ Activations = dict[str, dict[str, np.ndarray]]
 
 
 class Readers(Protocol):
-    """Runs the rows of shards through the model: in this process, or in several elsewhere.
+    """Runs the rows of shards through the model: in this process, or in several elsewhere."""
 
-    ahead: how many shards are begun before the first is needed.
-    """
-
-    ahead: int
+    @property
+    def ahead(self) -> int:
+        """How many shards are begun before the first is needed."""
+        ...
 
     def begin(self, rows: Rows, advance: Callable[[int], None]) -> Callable[[], Activations]:
         """Begin a shard; what is returned waits for it. advance: is told how many tokens are done.
@@ -89,7 +89,7 @@ def collect(
     key = evidence_key(reader, corpus, tokens)
     folder = evidence_folder(key, root)
     if not (folder / store.MANIFEST).exists():
-        with _alone(folder), _bar(tokens, progress) as bar, _full_disk(folder):
+        with _alone(folder), token_bar(tokens, progress) as bar, _full_disk(folder):
             if not (folder / store.MANIFEST).exists():
                 _collect(
                     reader, corpus, tokens, folder, key, bar, shipped, readers or _Here(reader)
@@ -172,7 +172,7 @@ def _collect(
     tokens: int,
     folder: Path,
     key: dict[str, Any],
-    bar: _Bar,
+    bar: TokenBar,
     shipped: Shipped | None,
     readers: Readers,
 ) -> None:
@@ -383,61 +383,3 @@ def _full_disk(folder: Path) -> Iterator[None]:
             f"The disk that holds {folder} is full. What was collected stays: free some space and "
             f"run the same again."
         ) from error
-
-
-class _Bar:
-    """A progress bar over tokens that draws itself once two seconds have passed."""
-
-    def __init__(self, tokens: int, shown: bool):
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} tokens/s,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=Console(stderr=True),
-            disable=not shown,
-        )
-        self._task = self._progress.add_task("Collecting", total=tokens, rate="–")
-        self._began = time.monotonic()
-        self._done = 0
-
-    def advance(self, tokens: int) -> None:
-        """Count tokens that went through the model."""
-        self._done += tokens
-        seconds = max(1e-3, time.monotonic() - self._began)
-        self._progress.update(self._task, advance=tokens, rate=f"{self._done / seconds:,.0f}")
-        if seconds > 2 and not self._progress.live.is_started:
-            self._progress.start()
-
-    def skip(self, tokens: int) -> None:
-        """Count tokens that an earlier run has done."""
-        self._progress.update(self._task, advance=tokens)
-
-    def say(self, what: str) -> None:
-        """Name what goes on now."""
-        self._progress.update(self._task, description=what)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._progress.live.is_started:
-            self._progress.stop()
-
-
-@contextmanager
-def _bar(tokens: int, shown: bool) -> Iterator[_Bar]:
-    bar = _Bar(tokens, shown)
-    try:
-        yield bar
-    finally:
-        bar.close()

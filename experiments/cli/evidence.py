@@ -45,7 +45,7 @@ def collect(
     if (ship is None) != (chosen is None):
         raise typer.BadParameter("--ship and --features go together")
     where = subject, sae, corpus, tokens, device, dtype
-    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, *where)
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
     with opening.open_source(*where) as source:
         with contextlib.ExitStack() as stack:
             if cluster:

@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 
 
 def open_source(
-    subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
+    subject: str,
+    sae: str | None,
+    corpus: str,
+    tokens: int,
+    device: str,
+    dtype: str,
+    progress: bool = True,
 ) -> ModelSource:
-    from ...sae.model_source import ModelSource
-
-    sae = sae or default_sae()
-    return ModelSource.load(subject, sae, corpus, tokens, device=device, dtype=dtype)
-
-
-def default_sae() -> str:
-    """The SAE that comes with Sagescope."""
     from ...sae.errors import SAEError
     from ...sae.loading import pretrained_names
+    from ...sae.model_source import ModelSource
 
-    names = pretrained_names()
-    if not names:
-        raise SAEError("No SAE comes with this installation: name one with --sae.")
-    return names[0]
+    if sae is None:
+        names = pretrained_names()
+        if not names:
+            raise SAEError("No SAE comes with this installation: name one with --sae.")
+        sae = names[0]
+    return ModelSource.load(
+        subject, sae, corpus, tokens, device=device, dtype=dtype, progress=progress
+    )
 
 
 def cluster(
@@ -44,7 +47,7 @@ def cluster(
     workers: int | None,
     cpus: float,
     gpus: float | None,
-    *source: str | int | None,
+    source: tuple[str, str | None, str, int, str, str],
 ) -> Cluster | None:
     """Where workers are hired, None without `--ray`. source: what `open_source` takes."""
     from functools import partial
@@ -55,20 +58,9 @@ def cluster(
         if workers is not None or gpus is not None:
             raise typer.BadParameter("--workers and --worker-gpus go with --ray")
         return None
-    from ...sae.model_source import ModelSource
     from ..cluster import Cluster
 
-    subject, sae, corpus, tokens, device, dtype = source
-    make = partial(
-        ModelSource.load,
-        subject,
-        sae or default_sae(),
-        corpus,
-        tokens,
-        device=device,
-        dtype=dtype,
-        progress=False,
-    )
+    make = partial(open_source, *source, progress=False)
     return Cluster(make, None if ray == RAY_HERE else ray, workers, cpus, gpus)
 
 

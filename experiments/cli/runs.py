@@ -77,7 +77,7 @@ def explain(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
     where = subject, sae, corpus, tokens, device, dtype
-    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, *where)
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
     if dry_run:
         with opening.open_source(*where) as source:
             indices = opening.indices(features, source)

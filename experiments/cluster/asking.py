@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ...agents.budget import Charge, Spending
 from ...agents.llm.client import Attempts, Reply, Request, Usage
-from .messages import COUNTED, Account, Answer, Card, Counts
+from .messages import COUNTED, Account, Answer, Card, Counts, nothing
 
 #: Sends a call to the driver: (spec, request, account, leaving) → what came of it.
 Ask = Callable[[str, Request, Account | None, Charge | None], Awaitable[Answer]]
@@ -73,8 +73,7 @@ class Books:
         # The book holds the Spending, so that no other one gets its id.
         known = self._books.get(id(spending))
         if known is None:
-            nothing = dict.fromkeys(COUNTED, 0.0)
-            known = _Book(next(self._tokens), spending, nothing)
+            known = _Book(next(self._tokens), spending, nothing())
             self._books[id(spending)] = known
         return known
 

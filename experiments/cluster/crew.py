@@ -23,7 +23,18 @@ from ..results import standing_events
 from ..scored import RunScorer
 from .asking import add, counts_of, since
 from .copies import to_copy
-from .messages import COUNTED, Account, Answer, Asked, Assignment, Card, Counts, Ended, Wrote
+from .messages import (
+    COUNTED,
+    Account,
+    Answer,
+    Asked,
+    Assignment,
+    Card,
+    Counts,
+    Ended,
+    Wrote,
+    nothing,
+)
 
 log = logging.getLogger(__name__)
 
@@ -290,7 +301,7 @@ class _Employment:
             raise
         except SagescopeError as caught:
             error = caught
-        more = dict.fromkeys(COUNTED, 0.0)
+        more = nothing()
         if spending and asked.account:
             key = asked.number, asked.account.token
             more = (
@@ -309,7 +320,7 @@ class _Employment:
         if key not in self._accounts:
             began = time.monotonic() - account.seconds
             spending = Spending(account.budget, started=began, run=self.crew.spending)
-            self._accounts[key] = spending, dict.fromkeys(COUNTED, 0.0)
+            self._accounts[key] = spending, nothing()
         spending, reported = self._accounts[key]
         add(spending, account.more)
         told = {name: reported[name] + account.more[name] for name in COUNTED}

@@ -22,6 +22,11 @@ Counts = dict[str, float]
 COUNTED = ("calls", "tokens", "cost", "unpriced", "replayed")
 
 
+def nothing() -> Counts:
+    """What a new Spending has counted."""
+    return dict.fromkeys(COUNTED, 0)
+
+
 @dataclass(frozen=True)
 class Card:
     """What a worker knows of a language model. price: None where none is known."""

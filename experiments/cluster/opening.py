@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import math
 import os
 import secrets
@@ -60,7 +61,7 @@ class Cluster:
                 else:
                     import ray
 
-                    ray.init(self.address, log_to_driver=False, logging_level="ERROR")
+                    ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
             except Exception as error:
                 where = f"at {self.address}" if self.address else "on this machine"
                 raise ClusterError(
@@ -72,7 +73,7 @@ class Cluster:
     def _start(self, folder: str) -> None:
         """Start a Ray of our own, which reports to nobody, and obeys nobody else."""
         keys = [name for name in os.environ if name.endswith("_API_KEY")]
-        loopback = {"_node_ip_address": "127.0.0.2"} if sys.platform == "linux" else {}
+        loopback: dict[str, Any] = {"_node_ip_address": "127.0.0.2"}
         # Its processes inherit it, and Ray reads some of it when it is imported. Its workers would give
         # way to everything else on the machine.
         how = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", **_token()}
@@ -84,9 +85,9 @@ class Cluster:
                 object_store_memory=STORE,
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 _temp_dir=folder,
-                **loopback,
+                **(loopback if sys.platform == "linux" else {}),
             )
 
     def _hall(self) -> Hall:
