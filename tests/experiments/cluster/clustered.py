@@ -7,8 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import planted
 
 from sagescope.experiments import explain

@@ -49,7 +49,12 @@ def comparable(results: list[Result]) -> list[str]:
 @pytest.mark.slow
 def test_one_of_two_workers_is_killed_and_the_run_ends_as_in_one_process(tmp_path: Path):
     killed: list[int] = []
-    env = {**os.environ, "SAGESCOPE_TEST": str(tmp_path), "SAGESCOPE_API_KEY": "sk-of-the-driver"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path(planted.__file__).parent),  # workers open the source, too
+        "SAGESCOPE_TEST": str(tmp_path),
+        "SAGESCOPE_API_KEY": "sk-of-the-driver",
+    }
 
     def script(call):
         if call.number == 9 and not killed:
@@ -106,7 +111,7 @@ def test_collecting_with_workers_gives_the_same_bytes(tmp_path: Path):
         assert ran.returncode == 0, ran.stderr
         (folder,) = (path for path in (tmp_path / home / "evidence").iterdir() if path.is_dir())
         stores.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert len(stores[0]) > 4
+    assert "shard-00001.safetensors" in stores[0]
     assert stores[0] == stores[1]
 
 
