@@ -118,7 +118,8 @@ class Miner:
             grown = [seeds[0]] if seeds else []
             if depth > 1 and self.language.windows:
                 starts = [*seeds[:2], *self._promising(gains, level), _Found((), 0.0, level)]
-                grown += [self._grow(start, gains, depth) for start in starts]
+                steps: dict[tuple[Condition, ...], _Found | None] = {}
+                grown += [self._grow(start, gains, depth, steps) for start in starts]
             for found in grown:
                 if found.conditions and (best is None or found.gain > best.gain):
                     best = found
@@ -175,20 +176,38 @@ class Miner:
             self._masks[near] = ~holds if negated else holds
         return near
 
-    def _grow(self, start: _Found, gains: np.ndarray, depth: int) -> _Found:
-        """Add the conditions that help most, one at a time, then choose the current token anew."""
+    def _grow(
+        self,
+        start: _Found,
+        gains: np.ndarray,
+        depth: int,
+        steps: dict[tuple[Condition, ...], _Found | None],
+    ) -> _Found:
+        """Add the conditions that help most, one at a time, then choose the current token anew.
+
+        steps: what followed on which conditions, under the same gains: many starts lead to the same.
+        """
         found = start
         while len(found.conditions) < depth:
-            holds = self._holds(found.conditions)
-            options = [
-                self._scored((*found.conditions, extra), gains, found.level)
-                for extra in self._extras(holds, gains, found)
-            ]
-            better = max(options, key=lambda option: option.gain, default=None)
-            if better is None or better.gain <= max(found.gain, 0.0):
+            if found.conditions not in steps:
+                steps[found.conditions] = self._step(found, gains, depth)
+            better = steps[found.conditions]
+            if better is None:
                 break
-            found = self._retoken(better, gains, depth)
+            found = better
         return found
+
+    def _step(self, found: _Found, gains: np.ndarray, depth: int) -> _Found | None:
+        """The clause with the condition more that helps most; None where none helps."""
+        places = np.flatnonzero(self._holds(found.conditions))
+        options = [
+            self._scored((*found.conditions, extra), gains, found.level, places[self._mask(extra)[places]])
+            for extra in self._extras(places, gains, found)
+        ]
+        better = max(options, key=lambda option: option.gain, default=None)
+        if better is None or better.gain <= max(found.gain, 0.0):
+            return None
+        return self._retoken(better, gains, depth)
 
     def _retoken(self, found: _Found, gains: np.ndarray, depth: int) -> _Found:
         """With the context fixed, the best current-token condition (or none)."""
@@ -228,9 +247,10 @@ class Miner:
             found = best
         return found
 
-    def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
-        """Conditions that could be added to a clause that holds at `holds`."""
-        inside = np.where(holds, gains, 0.0)
+    def _extras(self, places: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
+        """Conditions that could be added to a clause that holds at `places` of the focus."""
+        inside = np.zeros_like(gains)
+        inside[places] = gains[places]
         for window in self.language.windows:
             for values in self._before(window):
                 best, worst = values.best_and_worst(inside, self.energy)
@@ -258,11 +278,21 @@ class Miner:
 
     # ------------------------------------------------------------ scores
 
-    def _scored(self, conditions: tuple[Condition, ...], gains: np.ndarray, level: float) -> _Found:
-        """Exact gain of a clause, less standard errors and what its conditions cost."""
-        holds = self._holds(conditions)
-        inside = gains[holds]
-        by_document = np.bincount(self.documents[holds], weights=inside)
+    def _scored(
+        self,
+        conditions: tuple[Condition, ...],
+        gains: np.ndarray,
+        level: float,
+        places: np.ndarray | None = None,
+    ) -> _Found:
+        """Exact gain of a clause, less standard errors and what its conditions cost.
+
+        places: where in the focus it holds, if that is known.
+        """
+        if places is None:
+            places = np.flatnonzero(self._holds(conditions))
+        inside = gains[places]
+        by_document = np.bincount(self.documents[places], weights=inside)
         error = float(np.sqrt(np.square(by_document).sum()))
         cost = self.energy * (CONDITION_COST * len(conditions) + VALUE_COST * _n_values(conditions))
         return _Found(conditions, float(inside.sum()) - Z * error - cost, level)

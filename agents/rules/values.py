@@ -39,9 +39,9 @@ class Values:
         self._rows, ids = rows[fresh], ids[fresh]
         self._starts = np.flatnonzero(_changes(ids))
         self._numbers = ids[self._starts]
-        #: Stretches of one name in one document, and the first of these for each name.
-        self._parts = np.flatnonzero(_changes(ids, documents[self._rows]))
-        self._first_part = np.searchsorted(self._parts, self._starts)
+        #: Of each entry, the number of its stretch of one name in one document; of each name, its first.
+        self._part = np.cumsum(_changes(ids, documents[self._rows])) - 1
+        self._first_part = self._part[self._starts]
         #: Whether a row may have several names, which may then say the same.
         self._overlap = len(self._rows) > len(documents)
 
@@ -62,37 +62,42 @@ class Values:
         gains: float [focus]. The error of a name's gain is sqrt(Σ over documents (its gain in the
         document)²). A name counts only with what it gains beyond those chosen before it.
         """
-        return self._chosen(gains[self._rows], *self._sums(gains), VALUE_COST * energy)
+        return self._chosen(gains, *self._sums(gains), VALUE_COST * energy)
 
     def best_and_worst(self, gains: np.ndarray, energy: float) -> tuple[np.ndarray, np.ndarray]:
         """`best` of the gains, and of the gains with their signs turned."""
         total, error = self._sums(gains)
-        here, cost = gains[self._rows], VALUE_COST * energy
-        return self._chosen(here, total, error, cost), self._chosen(-here, -total, error, cost)
+        cost = VALUE_COST * energy
+        return self._chosen(gains, total, error, cost), self._chosen(-gains, -total, error, cost)
 
     def _sums(self, gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float [names]: each name's gain, and its standard error."""
         if not len(self._rows):
             return np.zeros(0), np.zeros(0)
-        parts = np.add.reduceat(gains[self._rows], self._parts)
-        squares = np.add.reduceat(np.square(parts), self._first_part)
-        return np.add.reduceat(parts, self._first_part), np.sqrt(squares)
+        rows, parts = self._rows, self._part
+        counts = gains != 0
+        if 2 * np.count_nonzero(counts) < len(gains):
+            # Within a clause that holds on few tokens, hardly any entry adds to a sum.
+            some = np.flatnonzero(counts.take(rows))
+            rows, parts = rows[some], parts[some]
+        of_part = np.bincount(parts, weights=gains.take(rows), minlength=int(self._part[-1]) + 1)
+        squares = np.add.reduceat(np.square(of_part), self._first_part)
+        return np.add.reduceat(of_part, self._first_part), np.sqrt(squares)
 
     def _chosen(
-        self, gain: np.ndarray, total: np.ndarray, error: np.ndarray, cost: float
+        self, gains: np.ndarray, total: np.ndarray, error: np.ndarray, cost: float
     ) -> np.ndarray:
         score = total - Z * error - cost
         able = np.flatnonzero(score > 0)
         order = able[np.argsort(-score[able], kind="stable")][: 2 * MAX_VALUES]
-        return self._marginal(order, gain, cost) if self._overlap else order[:MAX_VALUES]
+        return self._marginal(order, gains, cost) if self._overlap else order[:MAX_VALUES]
 
-    def _marginal(self, order: np.ndarray, gain: np.ndarray, cost: float) -> np.ndarray:
-        covered: np.ndarray = np.zeros(int(self._rows.max(initial=-1)) + 1, bool)
+    def _marginal(self, order: np.ndarray, gains: np.ndarray, cost: float) -> np.ndarray:
+        covered = np.zeros(len(gains), bool)
         chosen: list[int] = []
         for place in order:
-            stretch = self._stretch(place)
-            rows = self._rows[stretch]
-            if gain[stretch][~covered[rows]].sum() > cost:
+            rows = self._rows[self._stretch(place)]
+            if gains[rows[~covered[rows]]].sum() > cost:
                 chosen.append(place)
                 covered[rows] = True
             if len(chosen) == MAX_VALUES:
