@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Matcher:
     def __init__(self, table: TokenTable):
         self.table = table
         self._kept: dict[Match | Condition, np.ndarray] = {}
+        self._renamed: dict[tuple[str, Callable[[str], str]], tuple[list[str], np.ndarray]] = {}
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction for each token, in the SAE's units."""
@@ -171,6 +173,20 @@ class Matcher:
         space between, continues its word. Word 0 is the empty one: the token is no word.
         """
         return self._spelled.names, self._spelled.ids
+
+    def renamed(
+        self, of: Literal["words", "tokens"], name: Callable[[str], str]
+    ) -> tuple[list[str], np.ndarray]:
+        """What `name` makes of each token's word or string: distinct names, int32 [n] into them.
+
+        Name 0 is the empty one. The answer is kept as long as the table: ask with few functions.
+        """
+        if (of, name) not in self._renamed:
+            old, ids = self.words if of == "words" else (self.table.vocab, self.table.ids)
+            names: dict[str, int] = {"": 0}
+            moved = np.array([names.setdefault(name(one), len(names)) for one in old], np.int32)
+            self._renamed[of, name] = list(names), moved[ids] if len(ids) else ids
+        return self._renamed[of, name]
 
     @cached_property
     def seen(self) -> np.ndarray:

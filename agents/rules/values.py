@@ -43,7 +43,8 @@ class Values:
         self._part = np.cumsum(_changes(ids, documents[self._rows])) - 1
         self._first_part = self._part[self._starts]
         #: Whether a row may have several names, which may then say the same.
-        self._overlap = len(self._rows) > len(documents)
+        self._n_rows = len(documents)
+        self._overlap = len(self._rows) > self._n_rows
 
     def named(self, chosen: np.ndarray) -> list[str]:
         """The names at some places."""
@@ -74,13 +75,17 @@ class Values:
         """float [names]: each name's gain, and its standard error."""
         if not len(self._rows):
             return np.zeros(0), np.zeros(0)
-        rows, parts = self._rows, self._part
-        counts = gains != 0
-        if 2 * np.count_nonzero(counts) < len(gains):
+        rows = np.flatnonzero(gains)
+        if 2 * len(rows) < len(gains):
             # Within a clause that holds on few tokens, hardly any entry adds to a sum.
-            some = np.flatnonzero(counts.take(rows))
-            rows, parts = rows[some], parts[some]
-        of_part = np.bincount(parts, weights=gains.take(rows), minlength=int(self._part[-1]) + 1)
+            order, begins = self._by_row
+            counts = begins[rows + 1] - begins[rows]
+            shift = np.repeat(begins[rows] - np.cumsum(counts) + counts, counts)
+            parts = order[shift + np.arange(len(shift))]
+            weights = np.repeat(gains[rows], counts)
+        else:
+            parts, weights = self._part, gains.take(self._rows)
+        of_part = np.bincount(parts, weights=weights, minlength=int(self._part[-1]) + 1)
         squares = np.add.reduceat(np.square(of_part), self._first_part)
         return np.add.reduceat(of_part, self._first_part), np.sqrt(squares)
 
@@ -103,6 +108,15 @@ class Values:
             if len(chosen) == MAX_VALUES:
                 break
         return np.array(chosen, np.int64)
+
+    @cached_property
+    def _by_row(self) -> tuple[np.ndarray, np.ndarray]:
+        """The stretch of each entry, ordered by row; and where each row's begin, and their number."""
+        counts = np.bincount(self._rows, minlength=self._n_rows)
+        # As for ids: rows are sorted by radix where they are short.
+        short = self._rows.astype(np.uint16 if self._n_rows <= 1 << 16 else np.int64)
+        order = np.argsort(short, kind="stable")
+        return self._part[order], np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
     def _ends(self) -> np.ndarray:
