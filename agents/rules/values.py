@@ -42,8 +42,8 @@ class Values:
         #: Of each entry, the number of its stretch of one name in one document; of each name, its first.
         self._part = np.cumsum(_changes(ids, documents[self._rows])) - 1
         self._first_part = self._part[self._starts]
-        #: Whether a row may have several names, which may then say the same.
         self._n_rows = len(documents)
+        #: Whether a row may have several names, which may then say the same.
         self._overlap = len(self._rows) > self._n_rows
 
     def named(self, chosen: np.ndarray) -> list[str]:
