@@ -61,9 +61,10 @@ class RuleMind:
 
     def _propose(self, notebook: Notebook) -> list[Proposal]:
         sample = Sample(notebook.split, notebook.feature)
+        miner = Miner(sample)
         found: dict[tuple[Clause, ...], Proposal] = {}
         for kind, language in KINDS.items():
-            rule = Miner(sample, language).mine()
+            rule = miner.within(language).mine()
             if rule.clauses:
                 found.setdefault(rule.clauses, Proposal(kind, describe(rule), rule))
         rules = [proposal.rule for proposal in found.values() if proposal.rule]
