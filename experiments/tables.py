@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..sae.visible import visible
 from .calibration import Calibration
+from .collisions import Collisions
 from .comparison import Comparison, Row
 from .estimate import Estimate
 from .results import Cost, Result
@@ -55,7 +56,7 @@ def results_page(results: Sequence[Result], width: int) -> Group:
     tables: list[RenderableType] = [shown(results, columns)]
     if any(score for result in results for score in result.scores.values()):
         found = means(results)
-        headings = [*columns.values(), "failed items"]
+        headings = [*columns.values(), "failed\nitems"]
         scores = [[*_mean_cells(row, columns), _failed_cell(row.failed)] for row in found]
         bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
         table = _means_wide if wide else partial(_means_narrow, width=width)
@@ -190,7 +191,7 @@ def _cost(cost: Cost) -> str:
 
 def _stacked(heading: str) -> str:
     """A heading of two words or more below one another, where that saves room."""
-    return heading.replace(" ", "\n", 1) if len(heading) > 11 else heading
+    return heading.replace(" ", "\n", 1) if len(heading) > 13 else heading
 
 
 def _own_cell(result: Result, name: str) -> Text:
@@ -257,6 +258,21 @@ def _comparison(left: str, right: str, rows: Sequence[Row]) -> Table:
             end_section=place + 1 == len(own) or own[place + 1].group != row.group,
         )
     return table
+
+
+def collisions_page(found: Collisions, results: Sequence[Result]) -> Group:
+    """Pairs of features whose labels are near each other, and how many features these are."""
+    labels = {one.feature: "; ".join(one.explanation.labels) for one in results}
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("feature", "labels", "feature", "labels", "cosine"):
+        table.add_column(heading, justify="right" if heading in ("feature", "cosine") else "left")
+    for one, other, cosine in found.pairs:
+        sides = [
+            text(part) for side in (one, other) for part in (side.rpartition("/")[2], labels[side])
+        ]
+        table.add_row(*sides, two_decimals(cosine))
+    line = text(found.line() or "With fewer than two labelled features nothing can collide.")
+    return Group(table, line) if found.pairs else Group(line)
 
 
 def calibration_page(found: Calibration) -> Group:
