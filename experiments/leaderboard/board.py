@@ -31,7 +31,7 @@ from ..scoring.score import RESAMPLES_OF_MEAN, of_units
 from ..summary import COLUMNS, GRADED, MARKS, STRATA, FailedItems, failed_items
 from .manifest import Manifest
 from .recovered import Recovered, recovered
-from .rows import Entry, Kind, entries_of
+from .rows import UNSCORED, Entry, Kind, entries_of
 
 #: Groups of features: all of them, then each stratum.
 GROUPS = ("all", *STRATA)
@@ -214,7 +214,15 @@ def _blocks(entries: Sequence[Entry], manifest: Manifest) -> list[_Block]:
         headline = _headline(members, manifest)
         ranked = sorted(members, key=lambda entry: _rank(entry, headline, manifest))
         blocks.append(_Block(simulator, headline, tuple(ranked)))
-    return sorted(blocks, key=lambda one: (one.top is None, one.simulator != RULE, one.simulator))
+    return sorted(
+        blocks,
+        key=lambda one: (
+            one.top is None,
+            one.simulator != RULE,
+            one.simulator == UNSCORED,
+            one.simulator,
+        ),
+    )
 
 
 def _headline(entries: Sequence[Entry], manifest: Manifest) -> str:

@@ -20,6 +20,8 @@ from .manifest import Manifest, differences
 SUBMISSION = "submission"
 #: Controls that depend on nothing but the feature: the same beside every explanation.
 OF_THE_FEATURE = ("single_token", "token_lookup")
+#: What answered for an explanation that has no score.
+UNSCORED = "none"
 Kind = Literal["run", "submitted", "control"]
 
 
@@ -52,11 +54,11 @@ class Entry:
 
     @property
     def simulator(self) -> str:
-        """The same in words; "–" where nothing was scored."""
+        """The same in words; UNSCORED where nothing was scored."""
         found = sorted(self.simulators.items(), key=lambda one: (-one[1], one[0]))
         if len(found) == 1:
             return found[0][0]
-        return ", ".join(f"{name} ({n})" for name, n in found) or "–"
+        return ", ".join(f"{name} ({n})" for name, n in found) or UNSCORED
 
     def random(self, name: str) -> list[tuple[int, Score | None]]:
         """The same of another feature's explanation."""
