@@ -72,7 +72,7 @@ def test_verdicts_are_counted_from_measurements():
     conclusion, _ = run(Scripted(agreeing(5, 5)))
     assert conclusion.verdicts[0].status == "confirmed"
     assert conclusion.verdicts[0].fires_as_predicted == (5, 5)
-    assert conclusion.verdicts[0].posterior == pytest.approx((1.2 + 5 / 2) / (1.4 + 5 / 2))
+    assert conclusion.verdicts[0].posterior == pytest.approx((4 + 5 / 2) / (4.5 + 5 / 2))
     wrong = [probe(f"Car {i} is a car.", True) for i in range(4)]
     assert run(Scripted(wrong))[0].verdicts[0].status == "refuted"
 

@@ -256,7 +256,7 @@ def test_what_names_no_hypothesis_is_told():
     }
     conclusion, _ = explain(scripted(**strayed))
     notes = " ".join(conclusion.explanation.notes)
-    assert "none of its 9 is new" in notes
+    assert "none of its 11 is new" in notes
     assert "names hypothesis 7, which does not stand" in notes
     assert conclusion.probes
     assert conclusion.explanation.hypothesis == 1
