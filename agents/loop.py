@@ -15,7 +15,7 @@ from ..sae.errors import BudgetExhausted
 from ..sae.source import FeatureSource
 from .budget import Spending
 from .groups import groups_of, tested
-from .notebook import Notebook, counted
+from .notebook import Notebook
 from .records import (
     Conclusion,
     Explanation,
@@ -26,6 +26,7 @@ from .records import (
     Record,
 )
 from .rules.language import Rule
+from .verdicts import counted
 
 
 class Recorder(Protocol):
