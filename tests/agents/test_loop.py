@@ -21,6 +21,7 @@ class Scripted:
     def __init__(self, *batches, refinements=(), states=None):
         self.batches, self.refinements = list(batches), list(refinements)
         self.seen, self.states = [], states
+        self.settling: list[list[ProbeDesign]] = []
 
     async def propose(self, notebook):
         return [Proposal("words", "fires on boat")]
@@ -31,6 +32,9 @@ class Scripted:
     async def refine(self, notebook):
         self.seen.append([outcome.fired for outcome in notebook.outcomes])
         return self.refinements.pop(0) if self.refinements else []
+
+    async def settle(self, notebook):
+        return self.settling.pop(0) if self.settling else []
 
     async def conclude(self, notebook):
         return Explanation(labels=("boat",), description="boats", hypothesis=self.states)
@@ -75,6 +79,22 @@ def test_verdicts_are_counted_from_measurements():
     assert conclusion.verdicts[0].posterior == pytest.approx((4 + 5 / 2) / (4.5 + 5 / 2))
     wrong = [probe(f"Car {i} is a car.", True) for i in range(4)]
     assert run(Scripted(wrong))[0].verdicts[0].status == "refuted"
+
+
+def test_what_is_concluded_is_probed_once_nothing_refines_it():
+    mind = Scripted(agreeing(2, 2), states=0)
+    mind.settling = [agreeing(3, 0), [probe(f"Train {i} is a train.", False) for i in range(3)]]
+    conclusion, kinds = run(mind)
+    assert conclusion.explanation.verdict == "confirmed"
+    assert conclusion.explanation.counts.fires_as_predicted == (5, 5)
+    assert kinds.count("verdict") == 3
+
+
+def test_settling_ends_with_the_budget():
+    mind = Scripted(agreeing(2, 2))
+    mind.settling = [agreeing(3, 3)] * 9
+    conclusion, _ = run(mind, budget=Budget(probes=12))
+    assert (conclusion.status, len(conclusion.probes)) == ("out_of_budget", 12)
 
 
 @pytest.mark.parametrize(("fires", "silent"), [(4, 4), (3, 5), (9, 1)])
