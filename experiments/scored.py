@@ -102,7 +102,8 @@ class RunScorer:
             whys["one_shot"] = why or NO_RULE
         for name, simulator in subjects.items():
             kind = "rule" if name in BY_TOKENS else choice.kind
-            before = made_with(standing.get(name), kind)
+            judge = choice.mind.name if kind == "judge" and choice.mind else None
+            before = made_with(standing.get(name), kind, judge)
             again = self._again and "why" in before
             made = () if again else made_by(before)
             scorers = [scorer for scorer in self._scorers if scorer not in made]
@@ -118,6 +119,7 @@ class RunScorer:
             except BudgetExhausted:
                 return  # what is not scored yet is for a later session
             told = {**about.get(name, {}), "simulator": kind, **_cost(choice)}
+            told |= {"judge": judge} if judge else {}
             self._scored(feature, name, {**told, **marks})
 
     def other_of(self, feature: int) -> int | None:

@@ -29,7 +29,8 @@ from .encoder import LatentReader
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
 from .paths import cache_root, writable
-from .progress import TokenBar, token_bar
+from .progress import Bar
+from .progress import bar as progress_bar
 from .shipped import Shipped
 from .splits import SHARES, Splitter
 from .store import SplitShard, Vocabulary
@@ -89,7 +90,11 @@ def collect(
     key = evidence_key(reader, corpus, tokens)
     folder = evidence_folder(key, root)
     if not (folder / store.MANIFEST).exists():
-        with _alone(folder), token_bar(tokens, progress) as bar, _full_disk(folder):
+        with (
+            _alone(folder),
+            progress_bar("Collecting", tokens, progress) as bar,
+            _full_disk(folder),
+        ):
             if not (folder / store.MANIFEST).exists():
                 _collect(
                     reader, corpus, tokens, folder, key, bar, shipped, readers or _Here(reader)
@@ -172,7 +177,7 @@ def _collect(
     tokens: int,
     folder: Path,
     key: dict[str, Any],
-    bar: TokenBar,
+    bar: Bar,
     shipped: Shipped | None,
     readers: Readers,
 ) -> None:

@@ -29,12 +29,7 @@ def collect(
             "may come with an SAE.",
         ),
     ] = None,
-    chosen: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="With --ship: which."
-        ),
-    ] = None,
+    chosen: options.ShippedFeatures = None,
     ray: options.Ray = None,
     workers: options.Workers = None,
     worker_cpus: options.WorkerCpus = 1,
@@ -78,12 +73,7 @@ def features(
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
     tokens: options.Tokens = options.TOKENS,
-    chosen: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="Only these, as in 0-99,120."
-        ),
-    ] = None,
+    chosen: options.SomeFeatures = None,
     draw: Annotated[
         int | None,
         typer.Option(
