@@ -15,9 +15,10 @@ from .scoring import Score, blind_to, mean_with_interval
 from .scoring.bench import Blind
 
 #: What a score does not see (see `scoring.sanity`): mark behind its heading, and what it means.
-MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻"}
+MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻", "unmeasured": "°"}
 BLIND_LINE = (
-    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others."
+    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others. "
+    "° not measured whether it is."
 )
 _HEADINGS = {
     "coverage": "coverage",
