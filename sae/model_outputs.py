@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 
@@ -24,6 +25,8 @@ from .resumed import Beginning
 from .source import check_feature
 from .subject import Edit
 from .windows import batches
+
+T = TypeVar("T")
 
 #: Padded tokens in one steered pass: logits of all of them are held at once.
 TOKENS_PER_PASS = 256
@@ -46,12 +49,14 @@ class ModelOutputs:
         self.reader, self._typical_max = reader, typical_max
         # Weights do not change, and each reading takes all of the unembedding.
         self._read_promoted = lru_cache(maxsize=KEPT)(self._promoted)
+        # Whoever scores many features at once asks for the same rivals at the same time.
+        self._read_steered = lru_cache(maxsize=KEPT)(self._steered)
         # Many features are steered on the same prompts, one after another.
         self._unsteered: _Unsteered | None = None
 
     async def promoted(self, feature: int, n: int = 10) -> Promoted:
         """See Outputs."""
-        return await asyncio.to_thread(self._read_promoted, feature, n)
+        return await asyncio.to_thread(self._in_turn, self._read_promoted, feature, n)
 
     async def steered(
         self,
@@ -67,8 +72,13 @@ class ModelOutputs:
         Strength 1 is what the SAE itself writes where the feature has its typical maximum. The
         random direction is isotropic, and has the same norm at each token.
         """
-        asked = feature, list(prompts), strength, n, seed, list(watched)
-        return await asyncio.to_thread(self._steered, *asked)
+        asked = feature, tuple(prompts), strength, n, seed, tuple(watched)
+        return await asyncio.to_thread(self._in_turn, self._read_steered, *asked)
+
+    def _in_turn(self, read: Callable[..., T], *asked: Any) -> T:
+        """One at a time, so that nobody makes what another is making."""
+        with self.reader.subject.turn:
+            return read(*asked)
 
     # ---------------------------------------------------------------- from weights
 
@@ -138,11 +148,11 @@ class ModelOutputs:
     def _steered(
         self,
         feature: int,
-        prompts: list[str],
+        prompts: tuple[str, ...],
         strength: float,
         n: int,
         seed: int,
-        watched: list[int],
+        watched: tuple[int, ...],
     ) -> Steering:
         check_feature(feature, self.reader.sae.n_features)
         rows = self._rows(prompts)
@@ -157,7 +167,7 @@ class ModelOutputs:
             sums.add(plain, found[0], found[1])
             for row, place in enumerate(group):
                 rows_there = plain[row], found[0][row], found[1][row]
-                by_prompt[place] = self._at_prompt(*rows_there, watched)
+                by_prompt[place] = self._at_prompt(*rows_there, list(watched))
         ordered = tuple(by_prompt[place] for place in range(len(rows)))
         return replace(self._summary(sums, strength, n), by_prompt=ordered)
 
@@ -217,7 +227,7 @@ class ModelOutputs:
             )
         return unit
 
-    def _rows(self, prompts: list[str]) -> list[tuple[int, ...]]:
+    def _rows(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
         if not prompts:
             raise TextError("Steering needs a prompt: give at least one.")
         for prompt in prompts:
