@@ -31,7 +31,7 @@ from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, versions
 from .features import FeatureList
 from .journal import RUN_NAME, Journal, Run, default_path
-from .random_weights import absent, drawn, random_source, stand_beside, usual
+from .random_weights import absent, densities, matched, random_source, stand_beside, usual
 from .recorded import RecordedSource
 from .results import WHY_NOT, Result, results_of, standing_events
 from .scored import RunScorer, explanation_in, sentence
@@ -177,7 +177,7 @@ def explain(
         begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
         run_to_end(work(job, source, begun, watch))
         if score and controls:
-            _beside_random_weights(job, source, journal, begun, random_weights, watch)
+            beside_random_weights(job, source, journal, begun, random_weights, watch)
         found = {result.index: result for result in results_of(begun, source)}
     return [found[feature] for feature in indices if feature in found]
 
@@ -192,7 +192,7 @@ async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = 
         await worker.score()
 
 
-def _beside_random_weights(
+def beside_random_weights(
     job: Job,
     source: FeatureSource,
     journal: Journal,
@@ -223,7 +223,7 @@ def _beside_random_weights(
                 stack.enter_context(other)
             found = explain(
                 other,
-                drawn(other, n, job.seed),
+                matched(source, run.features, other, n, job.seed),
                 **alike,
                 run_budget=_rest(job, run),
                 run=name,
@@ -236,7 +236,7 @@ def _beside_random_weights(
         except SagescopeError as error:
             absent(run, sentence(error))
             return
-    stand_beside(run, found)
+    stand_beside(run, found, densities(other))
 
 
 def _rest(job: Job, run: Run) -> Budget:
