@@ -28,7 +28,7 @@ from .explained import RunExplainer
 from .facts import versions
 from .features import FeatureList
 from .journal import RUN_NAME, Journal, Run, default_path
-from .random_weights import absent, drawn, random_source, stand_beside, usual
+from .random_weights import absent, densities, matched, random_source, stand_beside, usual
 from .results import WHY_NOT, Result, results_of, standing_events
 from .scored import RunScorer, sentence
 from .scoring import Choice, chosen
@@ -178,7 +178,7 @@ def explain(
         hall = stack.enter_context(cluster.opened()) if cluster else None
         run_to_end(work(job, source, begun, watch, hall))
         if score and controls:
-            _beside_random_weights(job, source, journal, begun, random_weights, watch)
+            beside_random_weights(job, source, journal, begun, random_weights, watch)
         found = {result.index: result for result in results_of(begun, source)}
     return [found[feature] for feature in indices if feature in found]
 
@@ -207,7 +207,7 @@ async def work(
             await stages.score()
 
 
-def _beside_random_weights(
+def beside_random_weights(
     job: Job,
     source: FeatureSource,
     journal: Journal,
@@ -238,7 +238,7 @@ def _beside_random_weights(
                 stack.enter_context(other)
             found = explain(
                 other,
-                drawn(other, n, job.seed),
+                matched(source, run.features, other, n, job.seed),
                 **alike,
                 run_budget=_rest(job, run),
                 run=name,
@@ -251,7 +251,7 @@ def _beside_random_weights(
         except SagescopeError as error:
             absent(run, sentence(error))
             return
-    stand_beside(run, found)
+    stand_beside(run, found, densities(other))
 
 
 def _rest(job: Job, run: Run) -> Budget:

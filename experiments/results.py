@@ -41,7 +41,7 @@ UNCONTROLLED = "scored without controls; `sagescope score` makes them"
 RULE = "rule"
 
 #: What a "scored" event tells of its making.
-ABOUT = ("explanation_of", "feature", "run", "simulator", "judge", "why")
+ABOUT = ("explanation_of", "feature", "density", "run", "simulator", "judge", "why")
 
 #: Scores by name; None for one that was not made.
 Scores = dict[str, Score | None]

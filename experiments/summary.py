@@ -16,9 +16,10 @@ from .scoring import SCORERS, Score, blind_to, mean_with_interval
 from .scoring.bench import Blind
 
 #: What a score does not see (see `scoring.sanity`): mark behind its heading, and what it means.
-MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻"}
+MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻", "unmeasured": "°"}
 BLIND_LINE = (
-    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others."
+    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others. "
+    "° not measured whether it is."
 )
 _HEADINGS = {
     "coverage": "coverage",
@@ -41,8 +42,8 @@ GRADED = {
     for name in SCORERS["graded"].scores
 }
 #: Behind a score beside which no control was scored, and what it means.
-NO_CONTROL = "°"
-NO_CONTROL_LINE = "° no control was scored beside it: what it is worth is not known."
+NO_CONTROL = "†"
+NO_CONTROL_LINE = "† no control was scored beside it: what it is worth is not known."
 #: Whose scores: name → heading.
 ROWS = {
     "explanation": "explanation",

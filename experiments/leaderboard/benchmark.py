@@ -12,7 +12,7 @@ from ...agents.explainers import EXPLAINERS, usual_budget
 from ...agents.minds.choice import Mind
 from ...sae.errors import BenchmarkError, UnknownName
 from ...sae.source import FeatureSource
-from ..jobs import Job, run_to_end, work
+from ..jobs import Job, beside_random_weights, run_to_end, work
 from ..journal import Journal
 from ..results import Result, results_of
 from .manifest import Manifest, check, check_simulator
@@ -80,6 +80,8 @@ def run_benchmark(
         name = run_name(manifest, explainer, mind, seed)
         with journal.begin(name, {**job.config(source), **bound(manifest)}) as run:
             run_to_end(work(job, source, run, watch))
+            if controls:
+                beside_random_weights(job, source, journal, run, None, watch)
             found[name] = results_of(run, source)
     return found
 

@@ -57,13 +57,17 @@ def _cells(row: Group) -> list[str]:
 
 
 def _share(score: Score) -> str:
-    if score.value is None or score.low is None or score.high is None:
+    if score.value is None:
         return "–"
+    if score.low is None or score.high is None:
+        return f"{score.value:.2f} (–)"
     return f"{score.value:.2f} ({score.low:.2f}–{score.high:.2f})"
 
 
 def _points(score: Score) -> str:
-    if score.value is None or score.low is None or score.high is None:
+    if score.value is None:
         return "–"
+    if score.low is None or score.high is None:
+        return f"{100 * score.value:+.0f} points (–)"
     nothing = " (no difference shown)" if score.low <= 0 <= score.high else ""
     return f"{100 * score.value:+.0f} points ({100 * score.low:+.0f} to {100 * score.high:+.0f}){nothing}"

@@ -116,15 +116,17 @@ class Findings:
 
     @property
     def lift(self) -> Score:
-        """What probing adds to recovery in the decoy class, paired by feature."""
+        """What probing adds to recovery in the decoy class, paired by feature.
+
+        Where it adds all of it to every feature, the interval is Wilson's of that share.
+        """
         before = {answer.feature: bool(answer.recovered) for answer in self.without_probes}
-        return mean_with_interval(
-            [
-                float(bool(a.recovered)) - before[a.feature]
-                for a in self.answers
-                if a.feature in before
-            ]
-        )
+        lifts = [
+            float(bool(a.recovered)) - before[a.feature]
+            for a in self.answers
+            if a.feature in before
+        ]
+        return share([True] * len(lifts)) if set(lifts) == {1.0} else mean_with_interval(lifts)
 
     def _of(self, wanted: Callable[[Answer], bool]) -> list[Answer]:
         return [answer for answer in self.answers if wanted(answer)]
