@@ -8,11 +8,14 @@ import json
 import os
 import time
 import traceback
+from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
+from typing import Any
 
 from ...agents.budget import Charge, Spending
 from ...agents.llm.client import Client, Request, opened_by
-from ...sae.errors import SagescopeError
+from ...sae.errors import ClusterError, SagescopeError
 from ...sae.source import FeatureSource
 from ..explained import RunExplainer
 from ..jobs import scorer_of
@@ -67,14 +70,12 @@ class Worker:
 
     def _opened(self) -> FeatureSource:
         source = self._brief.make()
-        key = json.loads(json.dumps(source.key))
-        if key != self._brief.config["evidence"]:
-            differing = [
-                name for name in key or {} if key[name] != self._brief.config["evidence"].get(name)
-            ]
-            raise SagescopeError(
-                f"A worker's features are not the run's (they differ in {', '.join(differing)}): "
-                f"give --dtype, and the same files on every machine."
+        # Through JSON and back, as the run's configuration went.
+        here = json.loads(json.dumps({"evidence": source.key, "sagescope": version("sagescope")}))
+        if differing := sorted(_differing(here, self._brief.config)):
+            raise ClusterError(
+                f"its features are not the run's (they differ in {', '.join(differing)}). Give --dtype, "
+                f"and every machine the same files and the same Sagescope."
             )
         source.cover(self._brief.job.features)
         return source
@@ -127,3 +128,13 @@ class Worker:
             return await answer
 
         return AskingClient(spec, self._brief.cards[spec], books, ask)
+
+
+def _differing(here: Any, there: Any) -> Iterator[str]:
+    """The names of what differs in two dictionaries, as deep as they go."""
+    for name, value in here.items():
+        other = there.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _differing(value, other)
+        elif value != other:
+            yield name
