@@ -14,8 +14,8 @@ from ..jobs import Watch, explain
 from ..journal import Journal
 from ..results import Result
 from ..scoring import Score, mean_with_interval
-from .recovery import Recovery, recovery
-from .source import DECOY, PlantedFeature, PlantedSource
+from .recovery import AnswerKey, Recovery, recovery
+from .source import DECOY
 
 #: What stands for several meanings or for none; all other classes are single concepts.
 NOT_SINGLE = ("disjunction", "degenerate", DECOY)
@@ -30,7 +30,8 @@ class Answer(BaseModel):
 
     feature: its index. class_, form, label: what was planted. explanation, verdict: what was said.
     recovered, agreement, pearson, equivalent: see `recovery`; recovered is None for dead and noisy
-    features, whose false_label says whether their explanation was confirmed all the same.
+    features, whose false_label says whether their explanation was confirmed all the same. ceiling:
+    whether what is measured would itself count as recovered; None where it is the program.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +56,7 @@ class Answer(BaseModel):
     tokens: int
     seconds: float
     error: str | None = None
+    ceiling: bool | None = None
 
     def as_json(self) -> str:
         """One JSON object on one line, in ASCII."""
@@ -65,7 +67,8 @@ class Answer(BaseModel):
 @dataclass(frozen=True)
 class Group:
     """A group of answers. recovered, equivalent: shares of those that have a meaning to recover;
-    confirmed: share whose explanation the probes confirmed; the rest in sum.
+    confirmed: share whose explanation the probes confirmed; ceiling: share whose latent itself would
+    count as recovered, undefined where programs are measured; the rest in sum.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Group:
     recovered: Score
     equivalent: Score
     confirmed: Score
+    ceiling: Score
     probes: int
     calls: int
     tokens: int
@@ -120,7 +124,7 @@ class Findings:
 
 
 def run_suite(
-    source: PlantedSource,
+    source: AnswerKey,
     *,
     explainer: str = "sage",
     mind: str = "rules",
@@ -134,10 +138,10 @@ def run_suite(
     run, journal: where it is kept; a run that was begun is gone on with. settings: see
     `sagescope.experiments.explain`. Raises what that raises.
     """
-    # A cached property serves as the protocol's property; pyright does not see that.
+    # An answer key is one; and a cached property serves as the protocol's, which pyright misses.
     features = cast(FeatureSource, source)
     found = explain(
-        features, range(source.n_features), explainer=explainer, mind=mind, run=run,
+        features, [one.index for one in source.features], explainer=explainer, mind=mind, run=run,
         journal=journal, score=False, watch=watch, **settings,
     )  # fmt: skip
     decoys = [one.index for one in source.features if one.kind == DECOY]
@@ -151,13 +155,13 @@ def run_suite(
     return Findings(answers(source, found), answers(source, blind))
 
 
-def answers(source: PlantedSource, results: Iterable[Result]) -> tuple[Answer, ...]:
+def answers(source: AnswerKey, results: Iterable[Result]) -> tuple[Answer, ...]:
     """Results compared with the key."""
-    return tuple(_answer(source.features[result.index], result, source) for result in results)
+    return tuple(_answer(result, source) for result in results)
 
 
-def _answer(planted: PlantedFeature, result: Result, source: PlantedSource) -> Answer:
-    said = result.explanation
+def _answer(result: Result, source: AnswerKey) -> Answer:
+    planted, said = source.planted(result.index), result.explanation
     right: Recovery = recovery(source, planted.index, said)
     nothing = planted.form in NOTHING
     return Answer(
@@ -193,6 +197,7 @@ def group(name: str, members: Sequence[Answer]) -> Group:
         recovered=share([bool(answer.recovered) for answer in meant]),
         equivalent=share([answer.equivalent for answer in meant]),
         confirmed=share([answer.verdict == "confirmed" for answer in members]),
+        ceiling=share([answer.ceiling for answer in meant if answer.ceiling is not None]),
         probes=sum(answer.probes for answer in members),
         calls=sum(answer.calls for answer in members),
         tokens=sum(answer.tokens for answer in members),
