@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from ..jobs import Watch
 from .fitting import Direction, Latent, best_threshold, fitted, tried
 from .frames import corpus_texts
 from .pieces import Pieces
+from .plans import Plan
 from .programs import Reading
 from .source import PLAIN_SENTENCES, PlantedFeature, PlantedSource
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 #: The longest text, in the model's tokens.
 CONTEXT = 256
+#: How often each snippet of a contrast set is in the text to fit and try on.
+CONTRAST_COPIES = 2
 #: What decides the numbers and is no setting; goes up when they change.
 FORMAT = 1
 #: The files beside cfg.json and the weights: what was fitted, and the text for explainers.
@@ -148,9 +152,10 @@ def _read(
 ) -> tuple[Pieces, np.ndarray]:
     """A corpus of the same plans, drawn anew: its pieces, and the model's activations on them.
 
-    The second is float32 [pieces, d].
+    What contrast sets try is in it, in the corpus's sentences and not in theirs. The second is
+    float32 [pieces, d].
     """
-    plans = [feature.plan for feature in programs.features]
+    plans = [_with_near_misses(feature.plan) for feature in programs.features]
     texts = corpus_texts(
         plans, f"{programs.sae} to {what_for}", PLAIN_SENTENCES * max(60, len(plans))
     )
@@ -166,6 +171,12 @@ def _read(
         done += len(group)
         watch(f"Text to {what_for} on", done, len(rows))
     return pieces, np.concatenate(found)
+
+
+def _with_near_misses(plan: Plan) -> Plan:
+    """The plan with what its contrast set tries in its corpus too: a latent must tell it apart."""
+    tries = [replace(one, copies=CONTRAST_COPIES) for one in plan.contrast if not one.whole]
+    return replace(plan, corpus=(*plan.corpus, *tries))
 
 
 def _save_sae(

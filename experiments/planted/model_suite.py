@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from ..jobs import run_to_end
+from ..scoring import Score
 from .fitting import Latent
 from .recovery import Recovery, ceiling
 from .source import PlantedFeature
-from .suite import Answer, Findings, run_suite
+from .suite import Answer, Findings, run_suite, share
 
 if TYPE_CHECKING:
     from .in_model import PlantedModel
@@ -28,8 +30,24 @@ class LatentAnswer(Answer):
     hook_point: str
     f1: float
     auc: float | None
+    ceiling: bool | None
     ceiling_agreement: float
     ceiling_pearson: float
+
+
+@dataclass(frozen=True)
+class Realised:
+    """A class of programs at a hook point. f1, auc: means over all its latents, realised or not.
+
+    ceiling: share of the realised whose own activations would count as recovered.
+    """
+
+    name: str
+    planted: int
+    realised: int
+    f1: float
+    auc: float | None
+    ceiling: Score
 
 
 @dataclass(frozen=True)
@@ -45,12 +63,31 @@ class ModelFindings(Findings):
     latents: tuple[Latent, ...] = ()
     planted: tuple[PlantedFeature, ...] = ()
 
-    def by_class(self) -> dict[str, list[Latent]]:
-        """The latents of each class, in the order of the source; those left out too."""
-        found: dict[str, list[Latent]] = {}
-        for planted, latent in zip(self.planted, self.latents, strict=True):
-            found.setdefault(planted.kind, []).append(latent)
-        return found
+    def realised(self) -> list[Realised]:
+        """One a class, in the order of the source."""
+        return [self._class(kind) for kind in dict.fromkeys(one.kind for one in self.planted)]
+
+    def _class(self, kind: str) -> Realised:
+        of = {one.index for one in self.planted if one.kind == kind}
+        latents = [one for one in self.latents if one.feature in of]
+        aucs = [one.auc for one in latents if one.auc is not None]
+        return Realised(
+            name=kind,
+            planted=len(of),
+            realised=sum(one.realised for one in latents),
+            f1=mean(one.f1 for one in latents),
+            auc=mean(aucs) if aucs else None,
+            ceiling=share([bool(one.ceiling) for one in self._meant if one.feature in of]),
+        )
+
+    @property
+    def where_ceiling(self) -> Score:
+        """Share recovered of those whose latent itself would count as recovered."""
+        return share([bool(answer.recovered) for answer in self._meant if answer.ceiling])
+
+    @property
+    def _meant(self) -> list[LatentAnswer]:
+        return [a for a in self.answers if isinstance(a, LatentAnswer) and a.ceiling is not None]
 
     def left_out_as_json(self) -> list[str]:
         """One JSON object on one line for each latent that nobody explained."""

@@ -20,7 +20,16 @@ def findings_page(found: Findings, seconds: float) -> Lines:
 
     seconds: by the clock, all features together.
     """
-    lines: list[RenderableType] = [_recovery_table(found)]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class")
+    for heading in ("features", "recovered", "exactly", "confirmed", "probes", "calls", "tokens"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("s a feature", justify="right")
+    for row in found.groups():
+        table.add_row(*_cells(row))
+    if found.without_probes:
+        table.add_row(*_cells(group(f"{DECOY}, no probes", found.without_probes)), style="dim")
+    lines: list[RenderableType] = [table]
     if found.false_labels.value is not None:
         lines.append(
             Text(f"Dead and noisy features with a confirmed label: {_share(found.false_labels)}")
@@ -37,58 +46,35 @@ def latents_page(found: ModelFindings, seconds: float) -> Lines:
     """What the hook point has a direction for, by class; then as for the first form."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("class")
-    for heading in ("planted", "realised", "mean F1", "mean AUC"):
+    for heading in ("planted", "realised", "mean F1", "mean AUC", "latent itself recovered"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, latents in found.by_class().items():
-        f1, auc = [one.f1 for one in latents], [one.auc for one in latents if one.auc is not None]
-        realised = sum(one.realised for one in latents)
-        shown = [f"{sum(values) / len(values):.2f}" if values else "–" for values in (f1, auc)]
-        table.add_row(name, str(len(latents)), str(realised), *shown)
-    left = [latent for latent in found.latents if not latent.realised]
-    rest = findings_page(found, seconds) if found.answers else Text("Nothing to explain.")
+    for row in found.realised():
+        table.add_row(
+            row.name,
+            str(row.planted),
+            str(row.realised),
+            f"{row.f1:.2f}",
+            "–" if row.auc is None else f"{row.auc:.2f}",
+            _share(row.ceiling),
+        )
+    left = sum(not latent.realised for latent in found.latents)
     return Lines(
         Text(f"Planted at {found.hook_point}, {found.folder}", style="bold"),
         table,
         Text(
-            f"Left out, because no direction there realises them (F1 below {REALISED} on text drawn "
-            f"anew): {len(left)} of {len(found.latents)}."
+            f"Left out, because no direction there realises them (F1 below {REALISED} on text "
+            f"drawn anew): {left} of {len(found.latents)}."
         ),
-        rest,
+        findings_page(found, seconds),
+        Text(f"Recovered where the latent itself is: {_share(found.where_ceiling)}"),
     )
 
 
-def _recovery_table(found: Findings) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("class")
-    groups = found.groups()
-    of_latents = any(row.ceiling.value is not None for row in groups)
-    beside = ("the latent",) if of_latents else ()
-    for heading in (
-        "features",
-        "recovered",
-        *beside,
-        "exactly",
-        "confirmed",
-        "probes",
-        "calls",
-        "tokens",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("s a feature", justify="right")
-    for row in groups:
-        table.add_row(*_cells(row, of_latents))
-    if found.without_probes:
-        blind = group(f"{DECOY}, no probes", found.without_probes)
-        table.add_row(*_cells(blind, of_latents), style="dim")
-    return table
-
-
-def _cells(row: Group, of_latents: bool) -> list[str]:
+def _cells(row: Group) -> list[str]:
     return [
         row.name,
         str(row.features),
         _share(row.recovered),
-        *([_share(row.ceiling)] if of_latents else []),
         _share(row.equivalent),
         _share(row.confirmed),
         f"{row.probes:,}",

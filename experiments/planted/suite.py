@@ -30,8 +30,7 @@ class Answer(BaseModel):
 
     feature: its index. class_, form, label: what was planted. explanation, verdict: what was said.
     recovered, agreement, pearson, equivalent: see `recovery`; recovered is None for dead and noisy
-    features, whose false_label says whether their explanation was confirmed all the same. ceiling:
-    whether what is measured would itself count as recovered; None where it is the program.
+    features, whose false_label says whether their explanation was confirmed all the same.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,7 +55,6 @@ class Answer(BaseModel):
     tokens: int
     seconds: float
     error: str | None = None
-    ceiling: bool | None = None
 
     def as_json(self) -> str:
         """One JSON object on one line, in ASCII."""
@@ -67,8 +65,7 @@ class Answer(BaseModel):
 @dataclass(frozen=True)
 class Group:
     """A group of answers. recovered, equivalent: shares of those that have a meaning to recover;
-    confirmed: share whose explanation the probes confirmed; ceiling: share whose latent itself would
-    count as recovered, undefined where programs are measured; the rest in sum.
+    confirmed: share whose explanation the probes confirmed; the rest in sum.
     """
 
     name: str
@@ -76,7 +73,6 @@ class Group:
     recovered: Score
     equivalent: Score
     confirmed: Score
-    ceiling: Score
     probes: int
     calls: int
     tokens: int
@@ -197,7 +193,6 @@ def group(name: str, members: Sequence[Answer]) -> Group:
         recovered=share([bool(answer.recovered) for answer in meant]),
         equivalent=share([answer.equivalent for answer in meant]),
         confirmed=share([answer.verdict == "confirmed" for answer in members]),
-        ceiling=share([answer.ceiling for answer in meant if answer.ceiling is not None]),
         probes=sum(answer.probes for answer in members),
         calls=sum(answer.calls for answer in members),
         tokens=sum(answer.tokens for answer in members),
