@@ -37,7 +37,7 @@ def folder(programs, tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("model") / "tiny-wide"
     config = transformers.LlamaConfig(
         vocab_size=2000,
-        hidden_size=512,
+        hidden_size=256,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -188,8 +188,11 @@ def test_the_suite_explains_what_is_realised_and_holds_it_to_the_program(source)
     found = run_model_suite(source)
     assert [a.feature for a in found.answers] == [one.index for one in source.features]
     words = [answer for answer in found.answers if answer.class_ == "word"]
-    assert any(answer.recovered for answer in words), [a.as_json() for a in words]
-    assert all(answer.probes and answer.ceiling is not None for answer in words)
+    for answer in words:
+        assert answer.label.split("“")[1].split("”")[0] in answer.explanation
+        assert answer.probes
+        # Other words end in the same piece, so that the embedding cannot tell all of them apart.
+        assert answer.agreement > 0.8 < answer.ceiling_agreement
     assert {answer.hook_point for answer in found.answers} == {"hook_embed"}
     [dead] = [answer for answer in found.answers if answer.form == "dead"]
     assert dead.ceiling is None
