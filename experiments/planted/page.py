@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..scoring import Score
+from .fitting import REALISED
+from .model_suite import ModelFindings
 from .source import DECOY
 from .suite import Findings, Group, group
 
@@ -40,6 +42,34 @@ def findings_page(found: Findings, seconds: float) -> Lines:
         Text(f"{len(found.answers) + len(found.without_probes)} explanations in {seconds:.0f} s.")
     )
     return Lines(*lines)
+
+
+def latents_page(found: ModelFindings, seconds: float) -> Lines:
+    """What the hook point has a direction for, by class; then as for the first form."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class")
+    for heading in ("planted", "realised", "mean F1", "mean AUC", "latent itself recovered"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in found.realised():
+        table.add_row(
+            row.name,
+            str(row.planted),
+            str(row.realised),
+            f"{row.f1:.2f}",
+            "–" if row.auc is None else f"{row.auc:.2f}",
+            _share(row.ceiling),
+        )
+    left = sum(not latent.realised for latent in found.latents)
+    return Lines(
+        Text(f"Planted at {found.hook_point}, {found.folder}", style="bold"),
+        table,
+        Text(
+            f"Left out, because no direction there realises them (F1 below {REALISED} on text "
+            f"drawn anew): {left} of {len(found.latents)}."
+        ),
+        findings_page(found, seconds),
+        Text(f"Recovered where the latent itself is: {_share(found.where_ceiling)}"),
+    )
 
 
 def _cells(row: Group) -> list[str]:

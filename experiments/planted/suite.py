@@ -14,8 +14,8 @@ from ..jobs import Watch, explain
 from ..journal import Journal
 from ..results import Result
 from ..scoring import Score, mean_with_interval
-from .recovery import Recovery, recovery
-from .source import DECOY, PlantedFeature, PlantedSource
+from .recovery import AnswerKey, Recovery, recovery
+from .source import DECOY
 
 #: What stands for several meanings or for none; all other classes are single concepts.
 NOT_SINGLE = ("disjunction", "degenerate", DECOY)
@@ -133,7 +133,7 @@ class Findings:
 
 
 def run_suite(
-    source: PlantedSource,
+    source: AnswerKey,
     *,
     explainer: str = "sage",
     mind: str = "rules",
@@ -147,10 +147,10 @@ def run_suite(
     run, journal: where it is kept; a run that was begun is gone on with. settings: see
     `sagescope.experiments.explain`. Raises what that raises.
     """
-    # A cached property serves as the protocol's property; pyright does not see that.
+    # An answer key is one; and a cached property serves as the protocol's, which pyright misses.
     features = cast(FeatureSource, source)
     found = explain(
-        features, range(source.n_features), explainer=explainer, mind=mind, run=run,
+        features, [one.index for one in source.features], explainer=explainer, mind=mind, run=run,
         journal=journal, score=False, watch=watch, **settings,
     )  # fmt: skip
     decoys = [one.index for one in source.features if one.kind == DECOY]
@@ -164,13 +164,13 @@ def run_suite(
     return Findings(answers(source, found), answers(source, blind))
 
 
-def answers(source: PlantedSource, results: Iterable[Result]) -> tuple[Answer, ...]:
+def answers(source: AnswerKey, results: Iterable[Result]) -> tuple[Answer, ...]:
     """Results compared with the key."""
-    return tuple(_answer(source.features[result.index], result, source) for result in results)
+    return tuple(_answer(result, source) for result in results)
 
 
-def _answer(planted: PlantedFeature, result: Result, source: PlantedSource) -> Answer:
-    said = result.explanation
+def _answer(result: Result, source: AnswerKey) -> Answer:
+    planted, said = source.planted(result.index), result.explanation
     right: Recovery = recovery(source, planted.index, said)
     nothing = planted.form in NOTHING
     return Answer(

@@ -94,7 +94,8 @@ def interval(
     """The 95 % bootstrap interval of a statistic of totals.
 
     BCa where it applies (BCA_UNITS, statistic defined and not the same in every resample), else
-    percentile. None with fewer than LEAST_UNITS, when all resamples give the same, or when most resamples leave it undefined.
+    percentile. None with fewer than LEAST_UNITS, when all resamples give the same, or when most
+    resamples leave it undefined.
     """
     from scipy.stats import DegenerateDataWarning, bootstrap
 
