@@ -2,13 +2,12 @@
 
     python benchmarks/cluster.py [--features 8] [--tokens 0]
 
-features: how many of those whose evidence comes with the demo's SAE are explained and scored by the
-rule miner, by one process with one thread and by two workers with one core each; the results must be
-equal. The first two of them go alone before, so that what comes once (starting Ray, opening the
-model) can be subtracted. Then what a run on a large
-cluster would be reckoned from: how fast one driver plans shards (tokens, splits, near-duplicates), and
-how many bytes the journal takes for a feature. tokens: collect so many by both, and compare the
-stores byte for byte; 0 leaves that out.
+features: how many of those whose evidence comes with the demo's SAE are explained by the rule miner
+and scored, without controls: by one process with one thread, and by two workers with one core each. The
+results must be equal. The first two go alone before, so that what comes once (starting Ray, opening the
+model) can be subtracted. Then what a run on a large cluster is reckoned from: how fast one driver plans
+shards (tokens, splits, near-duplicates), and how many bytes the journal takes for a feature. tokens:
+collect so many by both, and compare the stores byte for byte; 0 leaves that out.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def explained(source: ModelSource, features: list[int], cluster: Cluster | None)
                 features,
                 run="x",
                 journal=journal,
-                random_weights=0,
+                controls=False,
                 cluster=cluster,
             )
             rows = [json.loads(result.as_json()) for result in found]
