@@ -200,7 +200,7 @@ class Evidence:
         features: Sequence[int],
         table: Callable[[], DataFrame] | None = None,
     ):
-        self.splits = dict(splits)
+        self.splits: Mapping[str, SplitEvidence] = dict(splits)
         self.features = features
         self._make_table = table
 
