@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...sae.errors import ServiceError
 from . import opening, options
 from .app import app
 
@@ -47,8 +48,13 @@ def serve(
     ] = 1024,
 ) -> None:
     """Serve subject model and SAEs over HTTP: one model for many explainers (see --host)."""
+    try:
+        from ..service.run import run
+    except ModuleNotFoundError as error:
+        raise ServiceError(
+            f"{error.name} is not installed: pip install 'sagescope[serve]', then try again."
+        ) from error
     from ..service.limits import Limits
-    from ..service.run import run
     from ..service.served import opened
 
     run(

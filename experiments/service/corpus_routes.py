@@ -18,7 +18,7 @@ from fastapi import APIRouter, Query, Response
 from ...sae.evidence import Role
 from ..facts import facts_of, plain_activations
 from . import wire
-from .routes import Sae, Serves, reply
+from .routes import PathFeature, Sae, Serves, reply
 
 router = APIRouter(prefix="/v1")
 
@@ -36,7 +36,7 @@ def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/features/{feature}", response_model=wire.Facts)
-async def facts(feature: wire.PathFeature, served: Serves, sae: Sae = None) -> Response:
+async def facts(feature: PathFeature, served: Serves, sae: Sae = None) -> Response:
     """Statistics of a feature on the `explain` split."""
     source = served.source(sae)
     source.reader.check(feature)
@@ -46,7 +46,7 @@ async def facts(feature: wire.PathFeature, served: Serves, sae: Sae = None) -> R
 
 @router.get("/features/{feature}/exemplars", response_model=wire.Exemplars)
 async def exemplars(
-    feature: wire.PathFeature,
+    feature: PathFeature,
     served: Serves,
     kind: Annotated[wire.Kind, Query()] = "top",
     n: Annotated[int, Query(ge=1, le=100)] = 10,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
 from ...sae.model_source import ModelSource
 from ...sae.outputs import Promoted, Steering
 from . import wire
-from .limits import MOST_LISTED
+from .limits import MOST, MOST_LISTED
 from .queue import Queue, cost_of, pieces
 from .served import Served
 
@@ -55,6 +55,7 @@ class Asker:
 Serves = Annotated[Served, Depends(served_by)]
 Asks = Annotated[Asker, Depends(_asker)]
 Sae = Annotated[wire.SaeName | None, Query()]
+PathFeature = Annotated[int, Path(ge=0, le=MOST, description="The index of a feature.")]
 
 
 def reply(model: BaseModel) -> Response:
@@ -147,7 +148,7 @@ async def top(asked: wire.OfTop, served: Serves, asker: Asks) -> Response:
 
 @router.get("/features/{feature}/promoted", response_model=Promoted)
 async def promoted(
-    feature: wire.PathFeature,
+    feature: PathFeature,
     served: Serves,
     asker: Asks,
     n: Annotated[int, Query(ge=0, le=MOST_LISTED)] = 10,

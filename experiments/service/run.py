@@ -29,7 +29,7 @@ def run(
     token and has none, and what kept the model from being loaded.
     """
     guard = Guard.of(bind, token_file)
-    with _listening(bind, port) as bound:
+    with listening(bind, port) as bound:
         host, number = bound.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"Serving http://{shown}:{number}, once the model is loaded.\n")
@@ -38,7 +38,7 @@ def run(
             asyncio.run(_serve(load, guard, limits or Limits(), bound))
 
 
-def _listening(bind: str, port: int) -> socket.socket:
+def listening(bind: str, port: int) -> socket.socket:
     """A socket that listens. Its protocol is named, or asyncio would leave Nagle's delays in."""
     try:
         found = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from .limits import MOST, MOST_CHARACTERS, MOST_FEATURES, MOST_LISTED, MOST_TEXTS
@@ -16,7 +15,6 @@ from .limits import MOST, MOST_CHARACTERS, MOST_FEATURES, MOST_LISTED, MOST_TEXT
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
 Feature = Annotated[int, Field(ge=0, le=MOST)]
-PathFeature = Annotated[int, Path(ge=0, le=MOST, description="The index of a feature.")]
 SaeName = Annotated[str, Field(max_length=512, description="Which SAE; the first by default.")]
 Kind = Literal["top", "spread", "silent", "near"]
 Role = Literal["explainer", "selector", "scorer"]

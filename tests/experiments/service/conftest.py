@@ -1,23 +1,20 @@
 """A real server on loopback with a tiny model and two SAEs, and the same sources in process."""
 
 import contextlib
-import threading
-import time
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 
-import httpx
 import pytest
 import tiny
 import torch
-import uvicorn
 
-from sagescope.experiments.guard import TOKEN, Guard
-from sagescope.experiments.service.app import make_app
-from sagescope.experiments.service.limits import Limits
+# running.py: its classes are imported by tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from running import Made, Running
+
+from sagescope.experiments.guard import TOKEN
 from sagescope.experiments.service.remote import RemoteSource
-from sagescope.experiments.service.run import _listening
-from sagescope.experiments.service.served import Opened, opened
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,20 +27,6 @@ def _no_token(monkeypatch):
     monkeypatch.delenv(TOKEN, raising=False)
 
 
-@dataclass(frozen=True)
-class Made:
-    """What `serve` is told: folders of a model, two SAEs, and a corpus."""
-
-    model: Path
-    saes: tuple[Path, Path]
-    corpus: Path
-
-    def open(self) -> Opened:
-        saes = [str(sae) for sae in self.saes]
-        where = str(self.model), saes, str(self.corpus), 20_000
-        return opened(*where, device="cpu", dtype="float32")
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Made:
     folder = tmp_path_factory.mktemp("served")
@@ -52,43 +35,6 @@ def made(tmp_path_factory) -> Made:
     late = tiny.save_sae(folder / "late", features=48)
     early = tiny.save_sae(folder / "early", hook="blocks.0.hook_resid_post", features=32, seed=2)
     return Made(tiny.save_model(folder / "tiny"), (late, early), corpus)
-
-
-class Running:
-    """A server in a thread, at `url`."""
-
-    def __init__(self, load, guard: Guard | None = None, limits: Limits | None = None):
-        self.app = make_app(load, guard or Guard(None, local=True), limits)
-        self._socket = _listening("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self.app, log_level="warning", ws="none")
-        self.server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self.server.run, args=([self._socket],))
-
-    def __enter__(self) -> "Running":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    def wait(self, headers: dict[str, str] | None = None) -> "Running":
-        """Until it can serve."""
-        until(lambda: self.ask("GET", "/v1/ready", headers=headers).status_code == 200)
-        return self
-
-    def ask(self, method: str, path: str, **how) -> httpx.Response:
-        return httpx.request(method, self.url + path, timeout=30, trust_env=False, **how)
-
-
-def until(holds, seconds: float = 60.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import threading
 
 import httpx
 import pytest
-from conftest import Running, until
+from running import Running, until
 
 from sagescope.experiments.guard import Guard
 from sagescope.experiments.service.limits import Limits

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import until
+from running import until
 from typer.testing import CliRunner
 
 from sagescope.experiments.cli import app
