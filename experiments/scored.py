@@ -99,7 +99,8 @@ class RunScorer:
             whys["one_shot"] = why or NO_RULE
         for name, simulator in subjects.items():
             kind = "rule" if name in BY_TOKENS else choice.kind
-            before = made_with(standing.get(name), kind)
+            judge = choice.mind.name if kind == "judge" and choice.mind else None
+            before = made_with(standing.get(name), kind, judge)
             again = self._again and "why" in before
             made = () if again else made_by(before)
             scorers = [scorer for scorer in self._scorers if scorer not in made]
@@ -115,6 +116,7 @@ class RunScorer:
             except BudgetExhausted:
                 return  # what is not scored yet is for a later session
             told = {**about.get(name, {}), "simulator": kind, **_cost(choice)}
+            told |= {"judge": judge} if judge else {}
             self._scored(feature, name, {**told, **marks})
 
     def _choice_for(self, feature: int, explanation: Explanation) -> tuple[Choice, str | None]:

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ from .encoder import LatentReader, Latents
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
 from .paths import cache_root, writable
+from .progress import Bar
+from .progress import bar as progress_bar
 from .shipped import Shipped
 from .splits import SHARES, Splitter
 from .store import SplitShard, Vocabulary
@@ -63,7 +64,11 @@ def collect(
     key = evidence_key(reader, corpus, tokens)
     folder = evidence_folder(key, root)
     if not (folder / store.MANIFEST).exists():
-        with _alone(folder), _bar(tokens, progress) as bar, _full_disk(folder):
+        with (
+            _alone(folder),
+            progress_bar("Collecting", tokens, progress) as bar,
+            _full_disk(folder),
+        ):
             if not (folder / store.MANIFEST).exists():
                 _collect(reader, corpus, tokens, folder, key, bar, shipped)
     return store.open_evidence(folder)
@@ -118,7 +123,7 @@ def _collect(
     tokens: int,
     folder: Path,
     key: dict[str, Any],
-    bar: _Bar,
+    bar: Bar,
     shipped: Shipped | None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -211,7 +216,7 @@ def _placed(
 
 
 def _run(
-    reader: LatentReader, plan: _Plan, ids: Mapping[str, Sequence[np.ndarray]], bar: _Bar
+    reader: LatentReader, plan: _Plan, ids: Mapping[str, Sequence[np.ndarray]], bar: Bar
 ) -> dict[str, SplitShard]:
     """One shard: its windows through the model, a split at a time."""
     made = {}
@@ -314,61 +319,3 @@ def _full_disk(folder: Path) -> Iterator[None]:
             f"The disk that holds {folder} is full. What was collected stays: free some space and "
             f"run the same again."
         ) from error
-
-
-class _Bar:
-    """A progress bar over tokens that draws itself once two seconds have passed."""
-
-    def __init__(self, tokens: int, shown: bool):
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} tokens/s,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=Console(stderr=True),
-            disable=not shown,
-        )
-        self._task = self._progress.add_task("Collecting", total=tokens, rate="–")
-        self._began = time.monotonic()
-        self._done = 0
-
-    def advance(self, tokens: int) -> None:
-        """Count tokens that went through the model."""
-        self._done += tokens
-        seconds = max(1e-3, time.monotonic() - self._began)
-        self._progress.update(self._task, advance=tokens, rate=f"{self._done / seconds:,.0f}")
-        if seconds > 2 and not self._progress.live.is_started:
-            self._progress.start()
-
-    def skip(self, tokens: int) -> None:
-        """Count tokens that an earlier run has done."""
-        self._progress.update(self._task, advance=tokens)
-
-    def say(self, what: str) -> None:
-        """Name what goes on now."""
-        self._progress.update(self._task, description=what)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._progress.live.is_started:
-            self._progress.stop()
-
-
-@contextmanager
-def _bar(tokens: int, shown: bool) -> Iterator[_Bar]:
-    bar = _Bar(tokens, shown)
-    try:
-        yield bar
-    finally:
-        bar.close()

@@ -29,12 +29,7 @@ def collect(
             "may come with an SAE.",
         ),
     ] = None,
-    chosen: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="With --ship: which."
-        ),
-    ] = None,
+    chosen: options.ShippedFeatures = None,
     as_json: options.Json = False,
 ) -> None:
     """Stream a corpus through model and SAE once, and keep what every feature did."""
@@ -71,12 +66,7 @@ def features(
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
     tokens: options.Tokens = options.TOKENS,
-    chosen: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="Only these, as in 0-99,120."
-        ),
-    ] = None,
+    chosen: options.SomeFeatures = None,
     draw: Annotated[
         int | None,
         typer.Option(

@@ -73,10 +73,14 @@ def features_option(text: str | None) -> str | None:
     return text
 
 
-Features = Annotated[
-    str,
-    typer.Option("--features", "-f", callback=features_option, help="Indices, as in 0-99,120."),
-]
+def features_of(help: str) -> Any:
+    """The option that names features. help: what they are for."""
+    return typer.Option("--features", "-f", callback=features_option, help=help)
+
+
+Features = Annotated[str, features_of("Indices, as in 0-99,120.")]
+SomeFeatures = Annotated[str | None, features_of("Only these, as in 0-99,120.")]
+ShippedFeatures = Annotated[str | None, features_of("With --ship: which.")]
 
 
 # -------------------------------------------------------------------- explaining
@@ -197,6 +201,44 @@ ScorerMind = Annotated[
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
+
+
+# -------------------------------------------------------------------- benchmarks
+
+ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A frozen benchmark.")]
+ManifestOption = Annotated[Path, typer.Option("--manifest", "-m", help="The frozen benchmark.")]
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Option("--manifest", "-m", help="A frozen benchmark; give several for several tables."),
+]
+Page = Annotated[
+    Path, typer.Option("--output", "-o", help="Where the page goes; .json and .md beside it.")
+]
+WideMarkdown = Annotated[
+    bool, typer.Option("--wide", help="Every column in the Markdown, as in page and JSON.")
+]
+# Without a value, as the benchmark was frozen.
+FrozenSae = Annotated[
+    str | None, typer.Option("--sae", help="Where the SAE is here, if elsewhere than when frozen.")
+]
+FrozenSubject = Annotated[str | None, typer.Option("--subject", help="Likewise the subject model.")]
+FrozenCorpus = Annotated[str | None, typer.Option("--corpus", help="Likewise the text.")]
+FrozenSimulator = Annotated[
+    str | None,
+    typer.Option(
+        "--simulator",
+        help="What answers for explanations: that of the benchmark, else it is refused.",
+        show_default="the benchmark's",
+    ),
+]
+FrozenScorerMind = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer-mind",
+        help="The language model that judges: likewise.",
+        show_default="the benchmark's",
+    ),
+]
 
 
 # -------------------------------------------------------------------- sessions

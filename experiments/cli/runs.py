@@ -204,6 +204,33 @@ def results(
 
 
 @app.command()
+def collisions(
+    name: options.RunName,
+    near: Annotated[
+        float,
+        typer.Option("--near", min=0.0, max=1.0, help="The cosine from which labels are near."),
+    ] = 0.9,
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """List features that are called the same, or the same up to wording (by sentence embeddings)."""
+    from ..collisions import collisions as found_in
+    from ..results import results_of
+    from ..scoring.embedding import encoder
+
+    with opening.open_run(journal, name) as run:
+        results = results_of(run)
+    found = found_in(results, encoder().vectors, near)
+    if as_json:
+        output.print_json([found.as_json()])
+    else:
+        from ..tables import collisions_page
+        from ..terminal import console
+
+        console().print(collisions_page(found, results))
+
+
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Two runs or more.")],
     scores: Annotated[

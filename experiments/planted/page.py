@@ -26,7 +26,9 @@ def findings_page(found: Findings, seconds: float) -> Lines:
     for row in found.groups():
         table.add_row(*_cells(row))
     if found.without_probes:
-        table.add_row(*_cells(group(f"{DECOY}, no probes", found.without_probes)), style="dim")
+        table.add_row(
+            *_cells(group(f"{DECOY}, no probes", found.without_probes, probed=False)), style="dim"
+        )
     lines: list[RenderableType] = [table]
     if found.false_labels.value is not None:
         lines.append(

@@ -23,6 +23,8 @@ NOT_SINGLE = ("disjunction", "degenerate", DECOY)
 NOTHING = ("dead", "noisy")
 #: The same explainer without probes, where there is one.
 WITHOUT_PROBES = {"sage": "sage:no-probes"}
+#: Why a share of confirmed explanations is undefined.
+NOT_PROBED = "the explainer does not probe, so it can confirm nothing"
 
 
 class Answer(BaseModel):
@@ -65,7 +67,8 @@ class Answer(BaseModel):
 @dataclass(frozen=True)
 class Group:
     """A group of answers. recovered, equivalent: shares of those that have a meaning to recover;
-    confirmed: share whose explanation the probes confirmed; the rest in sum.
+    confirmed: share whose explanation the probes confirmed, undefined for an explainer that does not
+    probe; the rest in sum.
     """
 
     name: str
@@ -93,13 +96,21 @@ class Findings:
     def groups(self) -> list[Group]:
         """One a class, in the order of the source, then the single concepts together."""
         classes = dict.fromkeys(answer.class_ for answer in self.answers)
-        found = [group(name, self._of(lambda a, n=name: a.class_ == n)) for name in classes]
+        probed = self.probed
+        found = [group(name, self._of(lambda a, n=name: a.class_ == n), probed) for name in classes]
         single = self._of(lambda answer: answer.class_ not in NOT_SINGLE)
-        return [*found, group("single concepts", single)] if single else found
+        return [*found, group("single concepts", single, probed)] if single else found
+
+    @property
+    def probed(self) -> bool:
+        """Whether the explainer probes: without that it can confirm nothing."""
+        return any(answer.probes for answer in self.answers)
 
     @property
     def false_labels(self) -> Score:
-        """Share of dead and noisy features whose explanation was confirmed."""
+        """Share of dead and noisy features whose explanation was confirmed; see `Group.confirmed`."""
+        if not self.probed:
+            return Score.undefined(NOT_PROBED)
         marks = [answer.false_label for answer in self.answers]
         return share([mark for mark in marks if mark is not None])
 
@@ -184,15 +195,16 @@ def _answer(planted: PlantedFeature, result: Result, source: PlantedSource) -> A
     )
 
 
-def group(name: str, members: Sequence[Answer]) -> Group:
-    """Answers together."""
+def group(name: str, members: Sequence[Answer], probed: bool = True) -> Group:
+    """Answers together. probed: whether their explainer probes."""
+    confirmed = [answer.verdict == "confirmed" for answer in members]
     meant = [answer for answer in members if answer.recovered is not None]
     return Group(
         name=name,
         features=len(members),
         recovered=share([bool(answer.recovered) for answer in meant]),
         equivalent=share([answer.equivalent for answer in meant]),
-        confirmed=share([answer.verdict == "confirmed" for answer in members]),
+        confirmed=share(confirmed) if probed else Score.undefined(NOT_PROBED),
         probes=sum(answer.probes for answer in members),
         calls=sum(answer.calls for answer in members),
         tokens=sum(answer.tokens for answer in members),
