@@ -31,7 +31,7 @@ from sagescope.sae.corpus import load_corpus
 from sagescope.sae.loading import pretrained_names
 from sagescope.sae.model_source import ModelSource
 
-FEATURE, SINGLE = 3, 60
+FEATURE, SINGLE = 3, 30
 
 
 def main(clients: int, requests: int, subject: str, sae: str) -> dict[str, float]:
