@@ -49,7 +49,10 @@ class Connection:
     """
 
     def __init__(self, url: str, patience: float = PATIENCE):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ServiceError(f"{url!r} is no address of a service: write http://HOST:PORT.")
         self.url, self._patience = url.rstrip("/"), patience

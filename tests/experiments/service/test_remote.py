@@ -112,7 +112,7 @@ def test_a_split_is_read_in_a_role_that_may_see_it(service, remote):
 def test_nobody_at_the_address(service):
     with pytest.raises(ServiceError, match="start it with `sagescope serve`"):
         RemoteSource.open("http://127.0.0.1:1", patience=0)
-    with pytest.raises(ServiceError, match="check the address"):
+    with pytest.raises(ServiceError, match="refused"):
         RemoteSource.open(service.url + "/metrics")
 
 

@@ -92,7 +92,7 @@ def test_a_server_that_is_ended_finishes_what_it_accepted(made):
             url = re.search(r"http://\S+:\d+", server.stderr.readline()).group()
             with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
                 until(lambda: _alive(client) and client.get("/v1/ready").status_code == 200)
-                texts = ["the cat sees a dog near the river " * 6] * 200
+                texts = ["the cat sees a dog near the river " * 4] * 200
                 with ThreadPoolExecutor(4) as pool:
                     asked = [
                         pool.submit(_ask, client, [f"{n} {m} {t}" for m, t in enumerate(texts)])
