@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,14 @@ Corpus = Annotated[str, typer.Option("--corpus", help="Text: a built-in, file, f
 Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of it to collect.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="URL",
+        help="A service (see `serve`) that runs subject and SAE; it has chosen corpus and tokens.",
+    ),
+]
 JournalPath = Annotated[
     Path | None,
     typer.Option(
@@ -120,9 +129,8 @@ class WithRay(TyperCommand):
 
 def with_address(args: list[str]) -> list[str]:
     """Arguments in which every `--ray` is followed by an address."""
-    following = [*args[1:], "-"]
     filled: list[str] = []
-    for one, next_one in zip(args, following, strict=True):
+    for one, next_one in itertools.zip_longest(args, args[1:], fillvalue="-"):
         filled.append(one)
         if one == "--ray" and next_one.startswith("-"):
             filled.append(RAY_HERE)

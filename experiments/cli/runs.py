@@ -50,6 +50,7 @@ def explain(
     worker_gpus: options.WorkerGpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -76,7 +77,7 @@ def explain(
     run_budget = opening.run_budget(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
-    where = subject, sae, corpus, tokens, device, dtype
+    where = subject, sae, corpus, tokens, device, dtype, host
     cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
     if dry_run:
         with opening.open_source(*where) as source:
@@ -143,6 +144,7 @@ def score(
     retry_failed: options.RetryFailed = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -152,7 +154,7 @@ def score(
 
     with (
         opening.open_journal(journal) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         found = score_run(
@@ -269,6 +271,7 @@ def calibrate(
     tokens: options.Tokens = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -277,7 +280,7 @@ def calibrate(
 
     with (
         opening.open_journal(journal) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
     ):
         found = calibrated(source, name, journal=file, seed=seed)
     if as_json:
