@@ -12,7 +12,7 @@ Means, skills and differences come with 95 % intervals from resampling features 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
@@ -205,7 +205,7 @@ def _row(
         about=entry.about,
         runs=entry.runs,
         groups={
-            group: _cells(_of_group(entry, group), columns, against.get(group, {}))
+            group: cells_of(group_of(entry, group), columns, against.get(group, {}))
             for group in GROUPS
         },
         done=len(entry.results),
@@ -221,13 +221,17 @@ def _row(
     )
 
 
-def _of_group(entry: Entry, group: str) -> Entry:
+def group_of(entry: Entry, group: str) -> Entry:
+    """An entry with the results of one group of GROUPS."""
     if group == "all":
         return entry
     return replace(entry, results=tuple(one for one in entry.results if one.stratum == group))
 
 
-def _cells(entry: Entry, columns: dict[str, str], against: dict[str, Difference]) -> Cells:
+def cells_of(
+    entry: Entry, columns: Mapping[str, str], against: Mapping[str, Difference] | None = None
+) -> Cells:
+    """An entry's means and skills. columns: the scores' names."""
     scores, skills = {}, {}
     for name in columns:
         scores[name] = mean_of(entry, name)
@@ -236,7 +240,7 @@ def _cells(entry: Entry, columns: dict[str, str], against: dict[str, Difference]
             if name in UNBOUNDED
             else skill(entry.scores(name), entry.random(name))
         )
-    return Cells(len({one.index for one in entry.results}), scores, skills, against)
+    return Cells(len({one.index for one in entry.results}), scores, skills, dict(against or {}))
 
 
 def mean_of(entry: Entry, name: str) -> Score:
@@ -300,10 +304,10 @@ def _against(
     others = [entry for entry in entries if entry.kind != "control" and entry is not top]
     found: dict[int, dict[str, dict[str, Difference]]] = {}
     for group in GROUPS if top and others else ():
-        best = _of_group(top, group)  # pyright: ignore[reportArgumentType]
+        best = group_of(top, group)  # pyright: ignore[reportArgumentType]
         pairs = {
             (id(entry), name): difference(
-                _by_feature(_of_group(entry, group), name), _by_feature(best, name)
+                _by_feature(group_of(entry, group), name), _by_feature(best, name)
             )
             for entry in others
             for name in columns
