@@ -162,8 +162,16 @@ def serve(site: Site, guard: Guard, bind: str, port: int) -> None:
         shown = f"[{bind}]" if ":" in bind else bind
         sys.stderr.write(f"Serving http://{shown}:{bound.getsockname()[1]}/ – Ctrl-C ends it.\n")
         sys.stderr.flush()
-        # Streams of events never end by themselves.
-        config = uvicorn.Config(
-            create_app(site, guard), log_level="error", timeout_graceful_shutdown=1
-        )
-        asyncio.run(uvicorn.Server(config).serve([bound]))
+        asyncio.run(server_of(site, guard).serve([bound]))
+
+
+def server_of(site: Site, guard: Guard) -> uvicorn.Server:
+    """A server of a site that ends the streams of events, which never end by themselves."""
+    config = uvicorn.Config(create_app(site, guard), log_level="error", timeout_graceful_shutdown=5)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            site.ending = True
+            await super().shutdown(sockets)
+
+    return Server(config)

@@ -43,7 +43,7 @@ async def changes(site: Site, seen: str | None = None) -> AsyncIterator[str]:
         seen = await asyncio.to_thread(lambda: site.version)
         yield f"retry: 1000\nid: {seen}\nevent: begun\ndata: {seen}\n\n"
     silent = 0
-    while True:
+    while not site.ending:
         try:
             version = await asyncio.to_thread(lambda: site.version)
         except JournalError:  # it is being closed, or moved; pages say so when they ask

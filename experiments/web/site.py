@@ -61,6 +61,7 @@ class LazySource:
 class Site:
     """The journal and what works on it. Close it.
 
+    ending: set when the server ends, so that what listens to it ends too.
     who: under which name a person's explanations stand. mind: what helps in new sessions, None as a
     run was begun. jobs: how explaining is started; None where it cannot be.
     """
@@ -75,6 +76,7 @@ class Site:
         mind: str | None = None,
     ):
         self.journal = journal
+        self.ending = False
         self.source = LazySource(opener)
         self.jobs = jobs
         self.progress = Progress()

@@ -80,6 +80,8 @@ def tables(journal: Journal) -> list[Table]:
 
 def _tables_of(run: Run) -> list[tuple[str, str, str]]:
     config = run.config
+    if not {"subject", "sae"} <= config.keys():
+        return []
     name = f"{config['subject']} / {config['sae']}"
     text = _digest([config["subject"], config["sae"], config.get("evidence")])
     found = [(f"sae-{text}", name, "All runs on the same text; rows may differ in their features.")]

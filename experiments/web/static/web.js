@@ -43,6 +43,11 @@ document.addEventListener("htmx:afterSwap", () => {
   opened.clear();
 });
 
+// An answer that is out of sight is brought into it, where it does not stay in sight by itself.
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "answer") event.detail.target.scrollIntoView({ block: "nearest" });
+});
+
 // ------------------------------------------------------------------ forms
 
 /** What was said is cleared once it is done; what was refused stays to be bettered. */
