@@ -229,18 +229,21 @@ def group_of(entry: Entry, group: str) -> Entry:
 
 
 def cells_of(
-    entry: Entry, columns: Mapping[str, str], against: Mapping[str, Difference] | None = None
+    entry: Entry,
+    columns: Mapping[str, str],
+    against: Mapping[str, Difference] | None = None,
+    skilled: bool = True,
 ) -> Cells:
-    """An entry's means and skills. columns: the scores' names."""
-    scores, skills = {}, {}
-    for name in columns:
-        scores[name] = mean_of(entry, name)
-        skills[name] = (
-            Score.undefined("it has no best value to compare with")
-            if name in UNBOUNDED
-            else skill(entry.scores(name), entry.random(name))
-        )
+    """An entry's means, and its skills unless they are not wanted. columns: the scores' names."""
+    scores = {name: mean_of(entry, name) for name in columns}
+    skills = {name: _skill_of(entry, name) for name in columns if skilled}
     return Cells(len({one.index for one in entry.results}), scores, skills, dict(against or {}))
+
+
+def _skill_of(entry: Entry, name: str) -> Score:
+    if name in UNBOUNDED:
+        return Score.undefined("it has no best value to compare with")
+    return skill(entry.scores(name), entry.random(name))
 
 
 def mean_of(entry: Entry, name: str) -> Score:

@@ -64,7 +64,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/leaderboard.{form}")
     def table(request: Request, form: Form) -> Response:
-        shown = leaderboard.shown(site, leaderboard.Asked.of(request.query_params))
+        shown = leaderboard.shown(site, leaderboard.Asked.of(request.query_params), whole=True)
         return _answer("leaderboard", form, shown.as_json(), shown.as_rows())
 
     @routes.get("/compare.{form}")

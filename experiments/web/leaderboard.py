@@ -163,8 +163,8 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def shown(site: Site, asked: Asked) -> Shown:
-    """The table that was asked for, the first where none was named."""
+def shown(site: Site, asked: Asked, whole: bool = False) -> Shown:
+    """The table that was asked for, the first where none was named. whole: with scores and skills."""
     standings = site.standings
     there = standings.tables()
     names = {one.key: one.name for one in there}
@@ -176,7 +176,7 @@ def shown(site: Site, asked: Asked) -> Shown:
         raise UnknownName("table", asked.table, names)
     words = asked.words.lower().split()
     rows = [
-        Row(key_of(entry), entry, standings.cells(table, entry, asked.group))
+        Row(key_of(entry), entry, standings.cells(table, entry, asked.group, asked.skill or whole))
         for entry in table.entries
         if (asked.controls or entry.kind != "control")
         and all(word in f"{entry.explainer} {entry.mind}".lower() for word in words)

@@ -44,7 +44,7 @@ class Standings:
         self._turn = threading.Lock()
         self._last = -1
         self._tables: list[Table] = []
-        self._cells: dict[tuple[str, str, str], Cells] = {}
+        self._cells: dict[tuple[str, str, str, bool], Cells] = {}
 
     def tables(self) -> list[Table]:
         """All tables, as of now."""
@@ -55,11 +55,11 @@ class Standings:
                 self._last = last
             return self._tables
 
-    def cells(self, table: Table, entry: Entry, group: str) -> Cells:
-        """A row's means in one group."""
-        key = (table.key, key_of(entry), group)
+    def cells(self, table: Table, entry: Entry, group: str, skilled: bool) -> Cells:
+        """A row's means in one group, and its skills where they are wanted: these take as long."""
+        key = (table.key, key_of(entry), group, skilled)
         if key not in self._cells:
-            self._cells[key] = cells_of(group_of(entry, group), COLUMNS)
+            self._cells[key] = cells_of(group_of(entry, group), COLUMNS, skilled=skilled)
         return self._cells[key]
 
 

@@ -24,6 +24,15 @@ HERE = "/sessions/session/0"
 Do = Callable[..., str]
 
 
+async def until(reached: Callable[[], object]) -> None:
+    """Let others go on until something is so; half a minute is a fault, not a measure."""
+    for _ in range(3000):
+        if reached():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came to that")
+
+
 @pytest.fixture
 def do(client: TestClient) -> Do:
     """Does a verb as a script of the page does; returns the text of its answer."""
@@ -145,8 +154,7 @@ async def test_what_is_under_way_can_be_stopped(planted):
         waiting = asyncio.create_task(
             sessions.do("s", 0, "try", lambda one: one.activations("the bank"))
         )
-        while not sessions.working("s", 0):
-            await asyncio.sleep(0)
+        await until(lambda: sessions.working("s", 0))
         with pytest.raises(SessionError, match="“try” is under way"):
             await sessions.do("s", 0, "add", lambda one: one.add("on trees"))
         sessions.stop("s", 0)
@@ -166,11 +174,8 @@ async def test_who_leaves_does_not_stop_it(planted, tmp_path: Path):
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             await client.post(f"{HERE}/begin")
             leaving = asyncio.create_task(client.post(f"{HERE}/try", data={"text": "the bank"}))
-            async with asyncio.timeout(20):
-                while not site.sessions.working("session", 0):
-                    await asyncio.sleep(0.01)
-                leaving.cancel()
-                while site.sessions.working("session", 0):
-                    await asyncio.sleep(0.01)
+            await until(lambda: site.sessions.working("session", 0))
+            leaving.cancel()
+            await until(lambda: not site.sessions.working("session", 0))
             assert "Texts looked at" in (await client.get(f"{HERE}/state")).text
         await site.close()
