@@ -69,25 +69,25 @@ def test_a_whole_session_in_two_tabs(browser: Browser, base: str):
     with tab(browser) as first, tab(browser) as second:
         begin(first, base)
         second.goto(first.url)
-        first.get_by_label("In words").fill("fires on banks")
+        first.get_by_label("In words", exact=True).fill("fires on banks")
         first.get_by_label("Rule", exact=False).first.fill("word: bank @ .9")
         first.get_by_role("button", name="Add").click()
         expect(second.locator("#h0")).to_contain_text("fires on banks")
-        expect(first.get_by_label("In words")).to_have_value("")
+        expect(first.get_by_label("In words", exact=True)).to_have_value("")
         for text, prediction in (("he saw the bank .", "fires"), ("he saw the tree .", "silent")):
             first.locator("form[action$='/probe'] textarea").fill(text)
             first.get_by_label(prediction, exact=True).check()
             first.get_by_role("button", name="Predict").click()
             expect(second.locator("#state")).to_contain_text(text)
         second.locator("#h0 summary").click()
-        second.get_by_label("In words").fill("half a thought")
+        second.get_by_label("In words", exact=True).fill("half a thought")
         first.get_by_role("button", name="Run those that wait").click()
         expect(first.locator("#answer")).to_contain_text("2 of 2")
         expect(second.locator("#h0")).to_contain_text("fired 1/1")
         # What somebody has open or has typed stays, whatever the other tab does.
         expect(second.locator("#h0 .probes li")).to_have_count(2)
         assert second.evaluate("document.querySelector('#h0').open")
-        expect(second.get_by_label("In words")).to_have_value("half a thought")
+        expect(second.get_by_label("In words", exact=True)).to_have_value("half a thought")
         first.get_by_role("button", name="Accept H0").click()
         expect(first.locator("#accepted table")).to_be_visible(timeout=30_000)
         expect(second.locator("#accepted")).to_contain_text("Ada")
@@ -135,7 +135,7 @@ def test_sorting_and_comparing(browser: Browser, base: str):
         page.wait_for_url("**controls=0**")
         expect(names).to_have_count(2)
         page.get_by_role("button", name="Compare left").click()
-        expect(page.locator("circle")).to_have_count(4)  # the mean, and three features
+        expect(page.locator(".plot circle")).to_have_count(3)
         page.get_by_role("link", name="feature 1:").click()
         page.wait_for_url("**/runs/first/features/1")
 
@@ -148,7 +148,7 @@ def test_everybody_can_use_it(browser: Browser, base: str, name: str, scheme: An
     page = context.new_page()
     if name == "session":
         begin(page, base)
-        page.get_by_label("In words").fill("fires on banks")
+        page.get_by_label("In words", exact=True).fill("fires on banks")
         page.get_by_role("button", name="Add").click()
         expect(page.locator("#h0")).to_be_visible()
     else:
