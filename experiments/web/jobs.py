@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,18 @@ class Job:
         """What it ended with, if that was no success and nobody asked for it."""
         if self.is_running or self.stopped or not self.process.returncode:
             return None
-        lines = Path(self._said.name).read_text("utf-8", "replace").split("\n")
-        said = [line.strip(" │╭╰─") for line in lines]
-        return next((line for line in reversed(said) if line), f"exit {self.process.returncode}")
+        return last_words(Path(self._said.name).read_text("utf-8", "replace")) or (
+            f"exit {self.process.returncode}"
+        )
+
+
+def last_words(said: str) -> str:
+    """What a command ended with: its last line, or all that stands in a box at the end."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if lines and lines[-1].startswith("╰"):
+        top = max(place for place, line in enumerate(lines) if line.startswith("╭"))
+        return " ".join(line.strip("│ ") for line in lines[top + 1 : -1])
+    return lines[-1] if lines else ""
 
 
 class Jobs:
@@ -123,10 +133,14 @@ def options_of(config: Mapping[str, Any], features: Sequence[int]) -> list[str]:
     """What to type so that a run goes on as it was begun. Raises JournalError where that is unknown."""
     if why := why_not_resumed(config):
         raise JournalError(why)
+    if not features:
+        raise JournalError(
+            "This run was stopped before it had any feature: begin it again under the same name."
+        )
     caps = {name: (config.get("budget") or {}).get(name) for name in CAPS}
     return [
         "--features",
-        str(FeatureList.of(sorted(features))),
+        str(FeatureList.of(_ranges(features))),
         "--explainer",
         str(config["explainer"]),
         "--mind",
@@ -135,6 +149,13 @@ def options_of(config: Mapping[str, Any], features: Sequence[int]) -> list[str]:
         str(config["seed"]),
         *(f"--max-{name}={cap:g}" for name, cap in caps.items() if cap is not None),
     ]
+
+
+def _ranges(features: Sequence[int]) -> list[range]:
+    """Features as ranges, since a command line has room for so much only."""
+    runs = groupby(enumerate(sorted(features)), lambda pair: pair[1] - pair[0])
+    members = ([feature for _, feature in group] for _, group in runs)
+    return [range(some[0], some[-1] + 1) for some in members]
 
 
 def why_not_resumed(config: Mapping[str, Any]) -> str | None:

@@ -133,7 +133,7 @@ def _start(site: Site, name: str, features: str, explainer: str, mind: str) -> N
         raise JournalError(
             "A run's name has up to 100 letters, digits, '.', '_', '-', the first a letter or digit."
         )
-    if any(run.name == name for run in site.journal.runs()):
+    if any(run.name == name and run.features for run in site.journal.runs()):
         raise JournalError(f"There is a run {name!r} already: resume it, or give another name.")
     try:
         FeatureList.parse(features)

@@ -26,12 +26,16 @@ def done(site: Site, name: str) -> int:
     return len(site.progress.of(found[0]).ended) if found else 0
 
 
+def begun(site: Site, name: str) -> bool:
+    return any(run.name == name and run.features for run in site.journal.runs())
+
+
 def test_a_run_is_begun_stopped_and_resumed(client: TestClient, site: Site):
     jobs = site.jobs
     assert jobs is not None
     form = {"name": "mine", "features": "0-4", "explainer": "sage:no-probes"}
     assert client.post("/runs", data=form).url.path == "/runs/mine" or jobs.is_running("mine")
-    until(lambda: site.journal.is_written("mine"), "the run begins")
+    until(lambda: begun(site, "mine"), "the run begins")
     assert site.writer("mine") == "job"
     assert "running" in Parsed(client.get("/runs").text).text
     assert client.post("/runs/mine/resume").status_code == 409
@@ -87,9 +91,12 @@ def test_a_run_of_another_process_is_stopped_where_it_was_begun(
 def test_a_run_goes_on_under_its_own_settings(site: Site):
     config = site.journal.run("second").config
     typed = options_of(config, [2, 0, 1])
-    assert typed[:2] == ["--features", "0,1,2"]
+    assert typed[:2] == ["--features", "0-2"]
     assert "sage:one-hypothesis" in typed
     assert "--max-probes=160" in typed
+    assert options_of(config, [9, 1, 0, 7])[1] == "0-1,7,9"
+    with pytest.raises(JournalError, match="begin it again"):
+        options_of(config, [])
     for odd in ({"explainer": "session"}, {"benchmark": {}, "prompts": "x"}, {"submission": "x"}):
         assert why_not_resumed(odd)
         with pytest.raises(JournalError):
