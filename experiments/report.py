@@ -24,9 +24,11 @@ from .results import Result
 from .summary import (
     BANDS,
     BLIND_LINE,
-    COLUMNS,
+    NO_CONTROL,
+    NO_CONTROL_LINE,
     ROWS,
     band_name,
+    columns_of,
     control_line,
     cost_line,
     count,
@@ -97,7 +99,9 @@ def render_report(run: Run) -> str:
         uncontrolled=control_line(results),
         blind_line=BLIND_LINE,
         cost=cost_line(results),
-        columns=COLUMNS,
+        columns=columns_of(results),
+        no_control=NO_CONTROL,
+        no_control_line=NO_CONTROL_LINE if any(one.uncontrolled for one in results) else "",
         rows=ROWS,
         bands=[band_name(band) for band in BANDS],
     )

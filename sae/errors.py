@@ -26,6 +26,7 @@ SagescopeError
 ├── BenchmarkError         a benchmark that cannot be read, or is not of what is measured
 ├── SubmissionError        explanations from elsewhere that cannot be read
 ├── ServiceError           a server of ours that cannot be started, reached, or used as asked
+├── ClusterError           workers that cannot be started, or that are lost again and again
 └── SessionError           what a session cannot do as it stands
 
 Each message says what is wrong and what to do next.
@@ -167,6 +168,10 @@ class SubmissionError(SagescopeError):
 
 class ServiceError(SagescopeError):
     """A server of ours that cannot be started, reached, or used as asked."""
+
+
+class ClusterError(SagescopeError):
+    """Workers that cannot be started, or that are lost again and again."""
 
 
 class SessionError(SagescopeError):

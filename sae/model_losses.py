@@ -60,9 +60,10 @@ class ModelLosses:
             seen = copy.deepcopy(seen)
             seen.batch_repeat_interleave(len(rows))
         logits = subject.model(input_ids=ids[:, :-1], past_key_values=seen).logits
-        of_tokens = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-        ).view(len(rows), -1)
-        return np.array(
-            [float(row[: len(ids)].mean()) for row, ids in zip(of_tokens, rows, strict=True)]
-        )
+        found = []
+        # One row at a time: logits of all of them in float32 would not fit a cache.
+        for row, wanted in zip(logits, rows, strict=True):
+            of_row = row[: len(wanted)].float()
+            told = of_row.gather(1, torch.tensor(wanted, device=of_row.device)[:, None])[:, 0]
+            found.append(float((of_row.logsumexp(-1) - told).mean()))
+        return np.array(found)

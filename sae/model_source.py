@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .collect import Readers
 from .corpus import load_corpus
 from .encoder import LatentReader
 from .errors import FeatureError
@@ -86,6 +87,11 @@ class ModelSource:
             raise FeatureError(
                 f"The evidence does not cover feature {missing[0]}: collect it for that feature."
             )
+
+    def collect_with(self, readers: Readers | None) -> None:
+        """Have evidence that is yet to be collected run through others' models (None: its own)."""
+        if isinstance(self._evidence, EvidenceOnDemand):
+            self._evidence.readers = readers
 
     def ship(self, features: Sequence[int], target: Path) -> Path:
         """Write the evidence of some features, without its text, below a folder (see `shipped`).

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -191,6 +192,20 @@ class SubjectModel:
         """Next-token logits [batch, seq, vocab] of the whole model, optionally with one edit."""
         with self.turn, edit.applied(self.model) if edit else contextlib.nullcontext():
             return self.model(input_ids=ids.to(self.device), use_cache=False).logits
+
+    @torch.inference_mode()
+    def next_logits(
+        self, ids: torch.Tensor, ends: torch.Tensor, edit: Edit | None = None
+    ) -> torch.Tensor:
+        """Logits [batch, vocab] of the token after place ends[k] of each row, else as `logits`."""
+        places, where = torch.unique(ends, return_inverse=True)
+        if "logits_to_keep" not in inspect.signature(self.model.forward).parameters:
+            return self.logits(ids, edit)[torch.arange(len(ids)), ends]
+        # The unembedding is the widest map of a small model: only what is asked for goes through it.
+        kept = {"logits_to_keep": places.to(self.device)}
+        with self.turn, edit.applied(self.model) if edit else contextlib.nullcontext():
+            found = self.model(input_ids=ids.to(self.device), use_cache=False, **kept).logits
+        return found[torch.arange(len(ids)), where]
 
 
 @dataclass(frozen=True)

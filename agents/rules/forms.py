@@ -7,25 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
-
-import numpy as np
-
-from .sample import View
 
 _PART = re.compile(r"[a-z]+|[A-Z]+|\d+|(?s:.)")
 #: A token of more parts than this has no form that could be read.
 MOST_PARTS = 12
-
-
-def form_views(tokens: View) -> Iterator[View]:
-    """Tokens by their form: with open numbers of digits, then with the numbers of digits they have."""
-    for exact in (False, True):
-        names: dict[str, int] = {"": 0}
-        forms = (form(token, exact) for token in tokens.names)
-        moved = np.array([names.setdefault(one, len(names)) for one in forms], np.int32)
-        yield View("regex", list(names), moved[tokens.ids])
 
 
 @lru_cache(maxsize=1 << 17)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Matcher:
     def __init__(self, table: TokenTable):
         self.table = table
         self._kept: dict[Match | Condition, np.ndarray] = {}
+        self._renamed: dict[tuple[str, Callable[[str], str]], tuple[list[str], np.ndarray]] = {}
 
     def predict(self, rule: Rule) -> np.ndarray:
         """float32 [n]: the rule's prediction for each token, in the SAE's units."""
@@ -42,14 +44,15 @@ class Matcher:
 
     def condition(self, condition: Condition) -> np.ndarray:
         """bool [n]: where a condition holds."""
+        if condition.negated:
+            return ~self.condition(condition.model_copy(update={"negated": False}))
         if isinstance(condition, Near) and condition.is_current:
-            holds = self.match(condition.match)
-            return ~holds if condition.negated else holds
+            return self.match(condition.match)
         kept = self._kept.get(condition)
         if kept is not None:
             return self._unpacked(kept)
         holds = self._near(condition) if isinstance(condition, Near) else self._placed(condition)
-        return self._keep(condition, ~holds if condition.negated else holds)
+        return self._keep(condition, holds)
 
     def match(self, match: Match) -> np.ndarray:
         """bool [n]: which tokens have a property."""
@@ -104,15 +107,39 @@ class Matcher:
 
     def _near(self, near: Near) -> np.ndarray:
         here = self.match(near.match)
-        table, n = self.table, len(self.table)
-        if near.first is not None and (near.last - near.first + 1) * np.count_nonzero(here) <= n:
+        if near.first is None:
+            return self._since(np.flatnonzero(here), near.last, near.at_least)
+        n = len(self.table)
+        if (near.last - near.first + 1) * np.count_nonzero(here) <= n:
             return self._around(np.flatnonzero(here), near.first, near.last, near.at_least)
         total = np.concatenate([[0], np.cumsum(here)])
         place = np.arange(n)
-        begin, end = table.starts[table.window_of], table.starts[table.window_of + 1]
-        low = begin if near.first is None else np.clip(place + near.first, begin, end)
+        begin, end = self._bounds
+        low = np.clip(place + near.first, begin, end)
         high = np.clip(place + near.last + 1, low, end)
         return total[high] - total[low] >= near.at_least
+
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [n], twice: where each token's window begins and ends."""
+        starts, window_of = self.table.starts, self.table.window_of
+        return starts[window_of], starts[window_of + 1]
+
+    def _since(self, hits: np.ndarray, last: int, at_least: int) -> np.ndarray:
+        """bool [n]: which tokens have so many of the places `hits` from their window's start on.
+
+        These are all from the `at_least`-th of a window on, counted so that it is at offset `last`.
+        """
+        windows = self.table.window_of[hits]
+        earlier = windows[: max(0, len(hits) - at_least + 1)]
+        nth = at_least - 1 + np.flatnonzero(windows[at_least - 1 :] == earlier)
+        _, first = np.unique(windows[nth], return_index=True)
+        place, window = hits[nth[first]], windows[nth[first]]
+        begin, end = self.table.starts[window], self.table.starts[window + 1]
+        turns = np.zeros(len(self.table) + 1, np.int8)
+        np.add.at(turns, np.clip(place - last, begin, end), 1)
+        np.add.at(turns, end, -1)
+        return np.cumsum(turns[:-1], dtype=np.int8).view(bool)
 
     def _around(self, hits: np.ndarray, first: int, last: int, at_least: int) -> np.ndarray:
         """bool [n]: which tokens have at least so many of the places `hits` at these offsets."""
@@ -146,6 +173,20 @@ class Matcher:
         space between, continues its word. Word 0 is the empty one: the token is no word.
         """
         return self._spelled.names, self._spelled.ids
+
+    def renamed(
+        self, of: Literal["words", "tokens"], name: Callable[[str], str]
+    ) -> tuple[list[str], np.ndarray]:
+        """What `name` makes of each token's word or string: distinct names, int32 [n] into them.
+
+        Name 0 is the empty one. The answer is kept as long as the table: ask with few functions.
+        """
+        if (of, name) not in self._renamed:
+            old, ids = self.words if of == "words" else (self.table.vocab, self.table.ids)
+            names: dict[str, int] = {"": 0}
+            moved = np.array([names.setdefault(name(one), len(names)) for one in old], np.int32)
+            self._renamed[of, name] = list(names), moved[ids] if len(ids) else ids
+        return self._renamed[of, name]
 
     @cached_property
     def seen(self) -> np.ndarray:

@@ -15,7 +15,8 @@ little as a word seen once. Clauses are added, best first, until none gains what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -23,7 +24,6 @@ from typing import Literal
 import numpy as np
 
 from .fitting import CONDITION_COST, prune, refit
-from .forms import form_views
 from .language import (
     MAX_CONDITIONS,
     SHAPES,
@@ -34,15 +34,14 @@ from .language import (
     Position,
     Rule,
 )
-from .sample import Sample, View
+from .sample import Sample
 from .spelling import spelled, without_repeats, words_apart
 from .values import VALUE_COST, Values, Z
+from .views import KINDS, views
 
 LEVELS = (0.9, 0.6, 0.35, 0.18)
 #: A clause holds at most this many conditions.
 DEPTH = 3
-STEM_LENGTHS = (4, 5, 6, 8)
-SUFFIX_LENGTHS = (2, 3, 4)
 #: Places in a text or sentence from this one on are not told apart.
 FAR = 64
 #: Stretches that are found are tried again with every length up to this; one that is to take the
@@ -76,7 +75,7 @@ class _Found:
 
 
 class Miner:
-    """The search over one sample. `language` bounds it."""
+    """The search over one sample. `language` bounds it; see `within` for several searches."""
 
     def __init__(self, sample: Sample, language: Language = Language()):
         self.sample = sample
@@ -87,6 +86,13 @@ class Miner:
         self.documents = sample.documents[self.places]
         self._contexts: dict[tuple[int | None, int], tuple[Values, ...]] = {}
         self._masks: dict[Condition, np.ndarray] = {}
+        self._names: dict[str, tuple[Values, ...]] = {}
+
+    def within(self, language: Language) -> Miner:
+        """A search of the same sample in another language, which shares what either looks up."""
+        other = copy.copy(self)
+        other.language = language
+        return other
 
     def mine(self, max_conditions: int = MAX_CONDITIONS, given: Sequence[Clause] = ()) -> Rule:
         """The best rule found with at most `max_conditions`, starting from `given` clauses.
@@ -136,7 +142,7 @@ class Miner:
 
     def _current(self, gains: np.ndarray, level: float) -> Iterator[_Found]:
         """For each way to name the current token, the best set of values."""
-        for view in self._views:
+        for view in self._current_values():
             near = self._best(view, gains)
             if near:
                 yield self._scored((near,), gains, level)
@@ -145,7 +151,7 @@ class Miner:
         """Values of the current token that would gain much if something told when."""
         hopeful = np.maximum(gains, 0.0)
         best_of: dict[str, tuple[float, Near]] = {}
-        for view in self._views:
+        for view in self._current_values():
             near = self._best(view, hopeful)
             if near and view.kind in ("token", "word", "shape"):
                 hope = float(hopeful[self._mask(near)].sum())
@@ -179,11 +185,11 @@ class Miner:
         """Add the conditions that help most, one at a time, then choose the current token anew."""
         found = start
         while len(found.conditions) < depth:
-            holds = self._holds(found.conditions)
-            options = [
-                self._scored((*found.conditions, extra), gains, found.level)
-                for extra in self._extras(holds, gains, found)
-            ]
+            places = np.flatnonzero(self._holds(found.conditions))
+            options = []
+            for extra in self._extras(places, gains, found):
+                both = places[self._mask(extra)[places]]
+                options.append(self._scored((*found.conditions, extra), gains, found.level, both))
             better = max(options, key=lambda option: option.gain, default=None)
             if better is None or better.gain <= max(found.gain, 0.0):
                 break
@@ -199,7 +205,7 @@ class Miner:
         options = [found]
         if len(context) == len(found.conditions) - 1:
             options.append(self._scored(context, gains, found.level))
-        for view in self._views:
+        for view in self._current_values():
             near = self._best(view, inside)
             if near:
                 options.append(self._scored((near, *context), gains, found.level))
@@ -228,9 +234,10 @@ class Miner:
             found = best
         return found
 
-    def _extras(self, holds: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
-        """Conditions that could be added to a clause that holds at `holds`."""
-        inside = np.where(holds, gains, 0.0)
+    def _extras(self, places: np.ndarray, gains: np.ndarray, found: _Found) -> Iterator[Condition]:
+        """Conditions that could be added to a clause that holds at `places` of the focus."""
+        inside = np.zeros_like(gains)
+        inside[places] = gains[places]
         for window in self.language.windows:
             for values in self._before(window):
                 best, worst = values.best_and_worst(inside, self.energy)
@@ -258,11 +265,21 @@ class Miner:
 
     # ------------------------------------------------------------ scores
 
-    def _scored(self, conditions: tuple[Condition, ...], gains: np.ndarray, level: float) -> _Found:
-        """Exact gain of a clause, less standard errors and what its conditions cost."""
-        holds = self._holds(conditions)
-        inside = gains[holds]
-        by_document = np.bincount(self.documents[holds], weights=inside)
+    def _scored(
+        self,
+        conditions: tuple[Condition, ...],
+        gains: np.ndarray,
+        level: float,
+        places: np.ndarray | None = None,
+    ) -> _Found:
+        """Exact gain of a clause, less standard errors and what its conditions cost.
+
+        places: where in the focus it holds, if that is known.
+        """
+        if places is None:
+            places = np.flatnonzero(self._holds(conditions))
+        inside = gains[places]
+        by_document = np.bincount(self.documents[places], weights=inside)
         error = float(np.sqrt(np.square(by_document).sum()))
         cost = self.energy * (CONDITION_COST * len(conditions) + VALUE_COST * _n_values(conditions))
         return _Found(conditions, float(inside.sum()) - Z * error - cost, level)
@@ -284,35 +301,21 @@ class Miner:
 
     # ------------------------------------------------------------ views
 
-    @cached_property
-    def _views(self) -> list[Values]:
-        rows = np.arange(len(self.places))
-        return [
-            Values(view, rows, view.ids[self.places], self.documents)
-            for view in self._current_views()
-        ]
+    def _current_values(self) -> Iterator[Values]:
+        """What names the current token, in each way that the language allows."""
+        allowed = self.language.current
+        for kind in KINDS:
+            if kind.removeprefix("exact ") in allowed:
+                yield from self._named(kind)
 
-    def _current_views(self) -> Iterator[View]:
-        words, tokens = self.sample.words, self.sample.tokens
-        wanted = self.language.current
-        if "word" in wanted:
-            yield words
-        if "form" in wanted:
-            yield self._forms[0]
-        if "token" in wanted:
-            yield tokens
-        if "stem" in wanted:
-            for length in STEM_LENGTHS:
-                yield _derived(words, "stem", lambda w, n=length: w[:n] if len(w) >= n else "")
-        if "suffix" in wanted:
-            for length in SUFFIX_LENGTHS:
-                yield _derived(words, "suffix", lambda w, n=length: w[-n:] if len(w) >= n else "")
-        if "shape" in wanted:
-            for name in SHAPES:
-                holds = self.sample.condition(_near("shape", (name,), 0, 0))
-                yield View("shape", ["", name], holds.astype(np.int32))
-        if "form" in wanted:
-            yield self._forms[1]
+    def _named(self, kind: str) -> tuple[Values, ...]:
+        if kind not in self._names:
+            rows = np.arange(len(self.places))
+            self._names[kind] = tuple(
+                Values(view, rows, view.ids[self.places], self.documents)
+                for view in views(self.sample, kind)
+            )
+        return self._names[kind]
 
     @cached_property
     def _tempting(self) -> np.ndarray:
@@ -322,16 +325,12 @@ class Miner:
         fires[ids[self.target > 0]] = True
         return fires[ids]
 
-    @cached_property
-    def _forms(self) -> tuple[View, ...]:
-        return tuple(form_views(self.sample.tokens))
-
     def _before(self, window: tuple[int | None, int]) -> tuple[Values, ...]:
         """What stands in a window before each token of the focus, as words and as tokens."""
         if window not in self._contexts:
             rows, at = _window_places(self.sample, self.places, window)
             found = []
-            for view in (self.sample.words, self._forms[0], self.sample.tokens):
+            for view in (v for kind in ("word", "form", "token") for v in views(self.sample, kind)):
                 ids = view.ids[at]
                 # A name that hardly ever stands before tokens that might fire tells nothing.
                 seen = np.bincount(ids[self._tempting[rows]], minlength=len(view.names)) > 2
@@ -353,13 +352,6 @@ def _window_places(
     rows = np.repeat(np.arange(len(places)), counts)
     offsets = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return rows, low[rows] + offsets
-
-
-def _derived(words: View, kind: str, part: Callable[[str], str]) -> View:
-    """A view by a part of the word."""
-    names: dict[str, int] = {"": 0}
-    moved = np.array([names.setdefault(part(word), len(names)) for word in words.names], np.int32)
-    return View(kind, list(names), moved[words.ids])
 
 
 def _cuts(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -134,6 +135,12 @@ class Sample:
     def words(self) -> View:
         """Tokens by the word up to and with them, case-folded."""
         return _joined_view("word", [m.words for m in self._both])
+
+    def renamed(
+        self, kind: str, of: Literal["words", "tokens"], name: Callable[[str], str]
+    ) -> View:
+        """Tokens by what `name` makes of their word or string; "" is for none."""
+        return _joined_view(kind, [m.renamed(of, name) for m in self._both])
 
     def spelling(self, word: str) -> str:
         """The commonest spelling of a case-folded word in the corpus."""

@@ -39,11 +39,12 @@ class Values:
         self._rows, ids = rows[fresh], ids[fresh]
         self._starts = np.flatnonzero(_changes(ids))
         self._numbers = ids[self._starts]
-        #: Stretches of one name in one document, and the first of these for each name.
-        self._parts = np.flatnonzero(_changes(ids, documents[self._rows]))
-        self._first_part = np.searchsorted(self._parts, self._starts)
+        #: Of each entry, the number of its stretch of one name in one document; of each name, its first.
+        self._part = np.cumsum(_changes(ids, documents[self._rows])) - 1
+        self._first_part = self._part[self._starts]
+        self._n_rows = len(documents)
         #: Whether a row may have several names, which may then say the same.
-        self._overlap = len(self._rows) > len(documents)
+        self._overlap = len(self._rows) > self._n_rows
 
     def named(self, chosen: np.ndarray) -> list[str]:
         """The names at some places."""
@@ -62,42 +63,60 @@ class Values:
         gains: float [focus]. The error of a name's gain is sqrt(Σ over documents (its gain in the
         document)²). A name counts only with what it gains beyond those chosen before it.
         """
-        return self._chosen(gains[self._rows], *self._sums(gains), VALUE_COST * energy)
+        return self._chosen(gains, *self._sums(gains), VALUE_COST * energy)
 
     def best_and_worst(self, gains: np.ndarray, energy: float) -> tuple[np.ndarray, np.ndarray]:
         """`best` of the gains, and of the gains with their signs turned."""
         total, error = self._sums(gains)
-        here, cost = gains[self._rows], VALUE_COST * energy
-        return self._chosen(here, total, error, cost), self._chosen(-here, -total, error, cost)
+        cost = VALUE_COST * energy
+        return self._chosen(gains, total, error, cost), self._chosen(-gains, -total, error, cost)
 
     def _sums(self, gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float [names]: each name's gain, and its standard error."""
         if not len(self._rows):
             return np.zeros(0), np.zeros(0)
-        parts = np.add.reduceat(gains[self._rows], self._parts)
-        squares = np.add.reduceat(np.square(parts), self._first_part)
-        return np.add.reduceat(parts, self._first_part), np.sqrt(squares)
+        rows = np.flatnonzero(gains)
+        if 2 * len(rows) < len(gains):
+            # Within a clause that holds on few tokens, hardly any entry adds to a sum.
+            order, begins = self._by_row
+            counts = begins[rows + 1] - begins[rows]
+            shift = np.repeat(begins[rows] - np.cumsum(counts) + counts, counts)
+            parts = order[shift + np.arange(len(shift))]
+            weights = np.repeat(gains[rows], counts)
+        else:
+            parts, weights = self._part, gains.take(self._rows)
+        of_part = np.bincount(parts, weights=weights, minlength=int(self._part[-1]) + 1)
+        squares = np.add.reduceat(np.square(of_part), self._first_part)
+        return np.add.reduceat(of_part, self._first_part), np.sqrt(squares)
 
     def _chosen(
-        self, gain: np.ndarray, total: np.ndarray, error: np.ndarray, cost: float
+        self, gains: np.ndarray, total: np.ndarray, error: np.ndarray, cost: float
     ) -> np.ndarray:
         score = total - Z * error - cost
         able = np.flatnonzero(score > 0)
         order = able[np.argsort(-score[able], kind="stable")][: 2 * MAX_VALUES]
-        return self._marginal(order, gain, cost) if self._overlap else order[:MAX_VALUES]
+        return self._marginal(order, gains, cost) if self._overlap else order[:MAX_VALUES]
 
-    def _marginal(self, order: np.ndarray, gain: np.ndarray, cost: float) -> np.ndarray:
-        covered: np.ndarray = np.zeros(int(self._rows.max(initial=-1)) + 1, bool)
+    def _marginal(self, order: np.ndarray, gains: np.ndarray, cost: float) -> np.ndarray:
+        covered = np.zeros(len(gains), bool)
         chosen: list[int] = []
         for place in order:
-            stretch = self._stretch(place)
-            rows = self._rows[stretch]
-            if gain[stretch][~covered[rows]].sum() > cost:
+            rows = self._rows[self._stretch(place)]
+            if gains[rows[~covered[rows]]].sum() > cost:
                 chosen.append(place)
                 covered[rows] = True
             if len(chosen) == MAX_VALUES:
                 break
         return np.array(chosen, np.int64)
+
+    @cached_property
+    def _by_row(self) -> tuple[np.ndarray, np.ndarray]:
+        """The stretch of each entry, ordered by row; and where each row's begin, and their number."""
+        counts = np.bincount(self._rows, minlength=self._n_rows)
+        # As for ids: rows are sorted by radix where they are short.
+        short = self._rows.astype(np.uint16 if self._n_rows <= 1 << 16 else np.int64)
+        order = np.argsort(short, kind="stable")
+        return self._part[order], np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
     def _ends(self) -> np.ndarray:

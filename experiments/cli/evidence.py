@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from . import opening, options, output
 from .app import app
 
 
-@app.command()
+@app.command(cls=options.WithRay)
 def collect(
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
@@ -28,19 +29,23 @@ def collect(
             "may come with an SAE.",
         ),
     ] = None,
-    chosen: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="With --ship: which."
-        ),
-    ] = None,
+    chosen: options.ShippedFeatures = None,
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    worker_cpus: options.WorkerCpus = 1,
+    worker_gpus: options.WorkerGpus = None,
     as_json: options.Json = False,
 ) -> None:
     """Stream a corpus through model and SAE once, and keep what every feature did."""
     if (ship is None) != (chosen is None):
         raise typer.BadParameter("--ship and --features go together")
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
-        source.cover(range(source.n_features))
+    where = subject, sae, corpus, tokens, device, dtype
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
+    with opening.open_source(*where) as source:
+        with contextlib.ExitStack() as stack:
+            if cluster:
+                stack.enter_context(stack.enter_context(cluster.opened()).reading(source))
+            source.cover(range(source.n_features))
         evidence = source.evidence
         sizes = {
             "explain": len(evidence.reader("explainer").split("explain").tokens),
@@ -68,12 +73,7 @@ def features(
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
     tokens: options.Tokens = options.TOKENS,
-    chosen: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="Only these, as in 0-99,120."
-        ),
-    ] = None,
+    chosen: options.SomeFeatures = None,
     draw: Annotated[
         int | None,
         typer.Option(

@@ -15,11 +15,18 @@ from ...sae.errors import FeatureError
 if TYPE_CHECKING:
     from ...agents.budget import Budget
     from ...sae.model_source import ModelSource
+    from ..cluster import Cluster
     from ..journal import Journal, Run
 
 
 def open_source(
-    subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
+    subject: str,
+    sae: str | None,
+    corpus: str,
+    tokens: int,
+    device: str,
+    dtype: str,
+    progress: bool = True,
 ) -> ModelSource:
     from ...sae.errors import SAEError
     from ...sae.loading import pretrained_names
@@ -30,7 +37,31 @@ def open_source(
         if not names:
             raise SAEError("No SAE comes with this installation: name one with --sae.")
         sae = names[0]
-    return ModelSource.load(subject, sae, corpus, tokens, device=device, dtype=dtype)
+    return ModelSource.load(
+        subject, sae, corpus, tokens, device=device, dtype=dtype, progress=progress
+    )
+
+
+def cluster(
+    ray: str | None,
+    workers: int | None,
+    cpus: float,
+    gpus: float | None,
+    source: tuple[str, str | None, str, int, str, str],
+) -> Cluster | None:
+    """Where workers are hired, None without `--ray`. source: what `open_source` takes."""
+    from functools import partial
+
+    from .options import RAY_HERE
+
+    if ray is None:
+        if workers is not None or gpus is not None:
+            raise typer.BadParameter("--workers and --worker-gpus go with --ray")
+        return None
+    from ..cluster import Cluster
+
+    make = partial(open_source, *source, progress=False)
+    return Cluster(make, None if ray == RAY_HERE else ray, workers, cpus, gpus)
 
 
 def indices(text: str, source: ModelSource) -> list[int]:
@@ -101,7 +132,7 @@ def web_is_installed() -> None:
 def left_in(run: str, journal: Path | None, features: list[int], retry_failed: bool) -> list[int]:
     """Those of some features that a run has still to explain, whether or not it was ever begun."""
     from ...sae.errors import UnknownName
-    from ..jobs import is_to_do
+    from ..explained import is_to_do
     from ..journal import default_path
     from ..results import standing_events
 

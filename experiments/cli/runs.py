@@ -11,7 +11,7 @@ from . import opening, options, output
 from .app import app
 
 
-@app.command()
+@app.command(cls=options.WithRay)
 def explain(
     features: options.Features,
     run: options.RunToGoOn = "default",
@@ -44,6 +44,10 @@ def explain(
     scorer_mind: options.ScorerMind = None,
     retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    worker_cpus: options.WorkerCpus = 1,
+    worker_gpus: options.WorkerGpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     journal: options.JournalPath = None,
@@ -72,15 +76,17 @@ def explain(
     run_budget = opening.run_budget(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
+    where = subject, sae, corpus, tokens, device, dtype
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
     if dry_run:
-        with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+        with opening.open_source(*where) as source:
             indices = opening.indices(features, source)
             left = opening.left_in(run, journal, indices, retry_failed)
             output.print_estimate(source, left, how, run_budget, as_json)
         return
     with (
         opening.open_journal(journal, create=True) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(*where) as source,
     ):
         indices = opening.indices(features, source)
         with ProgressBar() as bar:
@@ -100,6 +106,7 @@ def explain(
                 simulator=simulator,
                 scorer_mind=scorer_mind,
                 watch=bar,
+                cluster=cluster,
             )
     output.print_results(results, as_json)
     if len(results) < len(indices):
@@ -199,6 +206,33 @@ def results(
     with opening.open_run(journal, name) as run:
         found = results_of(run)
     output.print_results(found, as_json)
+
+
+@app.command()
+def collisions(
+    name: options.RunName,
+    near: Annotated[
+        float,
+        typer.Option("--near", min=0.0, max=1.0, help="The cosine from which labels are near."),
+    ] = 0.9,
+    journal: options.JournalPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """List features that are called the same, or the same up to wording (by sentence embeddings)."""
+    from ..collisions import collisions as found_in
+    from ..results import results_of
+    from ..scoring.embedding import encoder
+
+    with opening.open_run(journal, name) as run:
+        results = results_of(run)
+    found = found_in(results, encoder().vectors, near)
+    if as_json:
+        output.print_json([found.as_json()])
+    else:
+        from ..tables import collisions_page
+        from ..terminal import console
+
+        console().print(collisions_page(found, results))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,10 +20,20 @@ def train(
     hook_point: Annotated[str, typer.Option("--hook-point", help="What it reconstructs.")] = (
         "blocks.19.hook_resid_post"
     ),
+    hook_point_out: Annotated[
+        str | None, typer.Option("--hook-point-out", help="What a transcoder makes of that.")
+    ] = None,
+    head: Annotated[
+        int | None, typer.Option("--head", min=0, help="Only this head of the hook point.")
+    ] = None,
     corpus: options.Corpus = "builtin:english",
-    arch: Annotated[str, typer.Option("--arch", help="Architecture, as SAELens calls it.")] = (
-        "topk"
-    ),
+    arch: Annotated[
+        str, typer.Option("--arch", help="Architecture, as SAELens or Sagescope calls it.")
+    ] = "topk",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the architecture itself."),
+    ] = None,
     width: Annotated[int, typer.Option("--width", min=1, help="Latents.")] = 4608,
     k: Annotated[int, typer.Option("--k", min=1, help="Latents that fire on a token.")] = 32,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to train on.")] = 4_000_000,
@@ -31,7 +42,12 @@ def train(
     buffer: Annotated[
         int, typer.Option("--buffer", min=1, help="Activations that are shuffled together.")
     ] = 131_072,
-    lr: Annotated[float, typer.Option("--lr", min=0, help="Adam's learning rate.")] = 8e-4,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr", min=0, help="Adam's learning rate.", show_default="the architecture's"
+        ),
+    ] = None,
     aux_until: Annotated[
         float,
         typer.Option(
@@ -41,15 +57,27 @@ def train(
     checkpoints: Annotated[
         int, typer.Option("--checkpoints", min=0, help="How often to save on the way.")
     ] = 20,
+    weights: Annotated[
+        str, typer.Option("--weights", help="How the result is stored: float32 or bfloat16.")
+    ] = "float32",
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="A folder to keep activations in, for this and later runs."),
+    ] = None,
+    keep_gb: Annotated[
+        float, typer.Option("--keep-gb", min=0, help="Gigabytes that are kept at most.")
+    ] = 8.0,
     seed: options.Seed = 0,
 ) -> None:
-    """Train an SAE; a training that was stopped goes on from its last checkpoint."""
-    from ...sae.train import TrainSettings
-    from ...sae.train import train as train_sae
+    """Train an SAE or transcoder; a training that was stopped goes on from its last checkpoint."""
+    from ...sae.training import TrainSettings
+    from ...sae.training.run import train as train_sae
 
     settings = TrainSettings(
         subject=subject,
         hook_point=hook_point,
+        hook_point_out=hook_point_out,
+        head=head,
         corpus=corpus,
         arch=arch,
         width=width,
@@ -61,9 +89,24 @@ def train(
         lr=lr,
         aux_until=aux_until,
         checkpoints=checkpoints,
+        weights=weights,
         seed=seed,
+        options=_options(option or ()),
     )
-    typer.echo(f"Wrote {train_sae(settings, out)}.")
+    typer.echo(f"Wrote {train_sae(settings, out, keep=keep, keep_gb=keep_gb)}.")
+
+
+def _options(given: Sequence[str]) -> dict[str, object]:
+    """NAME=VALUE pairs; a value is read as YAML, so that .5, true and words are what they are."""
+    import yaml
+
+    found: dict[str, object] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE.", param_hint="--set")
+        found[name] = yaml.safe_load(value)
+    return found
 
 
 @app.command()

@@ -151,7 +151,14 @@ def test_rules_come_back_from_json_as_they_were(rule):
 def test_windows_count_as_a_slow_reading_of_their_definition():
     draw = np.random.default_rng(0)
     texts = [tuple(draw.choice([" a", " b", " c"], size=n)) for n in (0, 1, 7, 20)]
-    for first, last, times in [(-3, -1, 1), (-3, 0, 2), (None, -1, 3), (-1, 2, 2)]:
+    for first, last, times in [
+        (-3, -1, 1),
+        (-3, 0, 2),
+        (None, -1, 3),
+        (None, -3, 1),
+        (None, 1, 2),
+        (-1, 2, 2),
+    ]:
         condition = near("word", "a", first=first, last=last, at_least=times)
         slow = [
             sum(

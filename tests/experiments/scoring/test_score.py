@@ -141,3 +141,15 @@ def test_several_values_of_one_feature_are_one_unit():
     assert together.value == pytest.approx(alone.value)
     assert (alone.n, together.n) == (200, 10)
     assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+@given(st.sampled_from([0.0, 0.4, 1.0]), st.integers(1, 12))
+def test_units_that_are_all_alike_claim_no_certainty(value, n):
+    found = mean_with_interval([value] * n)
+    assert found.value == pytest.approx(value)
+    assert found.low is found.high is None
+
+
+def test_two_units_have_no_interval():
+    assert mean_with_interval([0.1, 0.9]).low is None
+    assert mean_with_interval([0.1, 0.5, 0.9]).low is not None

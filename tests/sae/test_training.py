@@ -10,7 +10,11 @@ from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError, SAEError, SagescopeError
 from sagescope.sae.loading import load_sae
 from sagescope.sae.subject import SubjectModel
-from sagescope.sae.train import SHORTEST, ActivationStream, TrainSettings, train
+from sagescope.sae.training import TrainSettings
+from sagescope.sae.training.kept import Kept
+from sagescope.sae.training.run import train
+from sagescope.sae.training.stream import ActivationStream
+from sagescope.sae.training.windows import SHORTEST, ModelWindows
 from sagescope.sae.windows import cut
 
 # SAELens's trainer speaks of its own deprecations, and autocast of the CPU's types.
@@ -35,7 +39,7 @@ def settings(llama, tmp_path):
     )
 
 
-@pytest.mark.parametrize("arch", ["topk", "batchtopk"])
+@pytest.mark.parametrize("arch", ["topk", "batchtopk", "matryoshka"])
 def test_a_trained_sae_reads_its_subject(arch, settings, llama, tmp_path):
     settings = dataclasses.replace(settings, arch=arch)
     folder = train(settings, tmp_path / "trained")
@@ -94,7 +98,7 @@ class Recorded:
 def read(subject, settings, skip, until):
     """The windows that a stream reads after `skip`, and how many it has read in all."""
     recorded = Recorded(subject)
-    stream = ActivationStream(recorded, subject.hook_point(settings.hook_point), settings, skip)
+    stream = ActivationStream(ModelWindows(recorded, settings), settings, skip)
     for _ in stream:
         if stream.windows_read >= until:
             return recorded.windows, stream.windows_read
@@ -144,6 +148,11 @@ def test_a_folder_of_another_training_is_refused(settings, tmp_path):
         ({"aux_until": float("nan")}, "aux_until"),
         ({"arch": "topkk"}, "topk"),
         ({"corpus": "nowhere.txt"}, "no corpus"),
+        ({"weights": "float8"}, "weights must be float32 or bfloat16"),
+        ({"hook_point_out": "blocks.1.hook_mlp_out"}, "for transcoders"),
+        ({"options": {"decoder_init_nrm": 0.2}}, "decoder_init_norm"),
+        ({"options": {"decoder_init_norm": "much"}}, "valid number"),
+        ({"options": {"d_sae": 7}}, "setting of topk"),
     ],
 )
 def test_wrong_settings_are_refused_before_the_model_is_loaded(
@@ -180,3 +189,83 @@ def test_a_corpus_without_text(settings, tmp_path):
     nothing = dataclasses.replace(settings, corpus=str(tmp_path / "empty.txt"))
     with pytest.raises(CorpusError, match="no text to train on"):
         train(nothing, tmp_path / "two")
+
+
+def test_settings_of_the_architecture_reach_it(settings, tmp_path):
+    own = dataclasses.replace(settings, options={"decoder_init_norm": 0.3})
+    folder = train(own, tmp_path / "out")
+    resolved = json.loads((folder / "resolved.json").read_text())
+    assert resolved["sae"]["decoder_init_norm"] == 0.3
+    assert "| decoder_init_norm | 0.3 |" in (folder / "README.md").read_text()
+
+
+def test_one_head(settings, llama, tmp_path):
+    head = dataclasses.replace(settings, hook_point="blocks.1.attn.hook_z", head=1)
+    sae = load_sae(str(train(head, tmp_path / "out")))
+    assert sae.metadata.hook_head_index == 1
+    assert len(LatentReader(SubjectModel.load(str(llama)), sae).run([(5, 6, 7)]).starts) == 2
+    with pytest.raises(SAEError, match="has no head 99"):
+        train(dataclasses.replace(head, head=99), tmp_path / "other")
+
+
+# --- Kept activations ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Every forward pass of a subject model, in turn; one that is asked to stops with an error."""
+    run, calls = SubjectModel.activations, []
+
+    def counted(self, ids, at):
+        calls.append(ids.numel())
+        if len(calls) == calls_until.get("stop"):
+            raise RuntimeError("the power went")
+        return run(self, ids, at)
+
+    calls_until: dict[str, int] = {}
+    monkeypatch.setattr(SubjectModel, "activations", counted)
+    return calls, calls_until
+
+
+def test_kept_activations_serve_many_trainings(settings, tmp_path, passes):
+    calls, _ = passes
+    keep = tmp_path / "kept"
+    train(settings, tmp_path / "first", keep=keep)
+    assert sum(calls) > settings.tokens
+    calls.clear()
+    other = dataclasses.replace(settings, arch="batchtopk", seed=1)
+    train(other, tmp_path / "second", keep=keep)
+    assert sum(calls) < 10, "only how wide the hook point is was asked"
+    assert load_sae(str(tmp_path / "second")).n_features == 64
+    elsewhere = dataclasses.replace(settings, hook_point="blocks.0.hook_resid_post")
+    with pytest.raises(SAEError, match=r"other activations \(hook_point\)"):
+        train(elsewhere, tmp_path / "third", keep=keep)
+
+
+def test_keeping_goes_on_where_it_was_stopped(settings, tmp_path, passes):
+    settings = dataclasses.replace(settings, tokens=64 * 500)
+    calls, until = passes
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(settings, tmp_path / "one", keep=whole)
+    until["stop"] = len(calls) - 10
+    calls.clear()
+    with pytest.raises(RuntimeError, match="the power went"):
+        train(settings, tmp_path / "two", keep=broken)
+    part = Kept.of(broken)
+    assert part
+    assert part.windows > 0
+    with (broken / "activations.bf16").open("ab") as rows:
+        rows.write(b"half a row")
+    until.clear()
+    train(settings, tmp_path / "two", keep=broken)
+    for name in ("activations.bf16", "lengths.u2", "kept.json"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes()
+
+
+def test_what_is_kept_is_bounded(settings, tmp_path):
+    settings = dataclasses.replace(settings, tokens=64 * 300)
+    train(settings, tmp_path / "out", keep=tmp_path / "kept", keep_gb=1e-9)
+    kept = Kept.of(tmp_path / "kept")
+    assert kept
+    assert kept.tokens < settings.tokens
+    assert load_sae(str(tmp_path / "out")).metadata.corpus_passes > 0
