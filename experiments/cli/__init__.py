@@ -13,6 +13,7 @@ from . import (  # each registers its commands
     saes,
     serving,
     sessions,
+    web,
 )
 from .app import app, main
 
@@ -26,4 +27,5 @@ __all__ = [
     "saes",
     "serving",
     "sessions",
+    "web",
 ]

@@ -151,6 +151,16 @@ def open_journal(path: Path | None, create: bool = False) -> Journal:
     return Journal.open(path or default_path(), create)
 
 
+def web_is_installed() -> None:
+    """Raise ServiceError, with what to install, where the page's own packages are missing."""
+    from importlib.util import find_spec
+
+    from ...sae.errors import ServiceError
+
+    if missing := [name for name in ("fastapi", "python_multipart") if find_spec(name) is None]:
+        raise ServiceError(f"The page needs {missing[0]}: pip install 'sagescope[web]'.")
+
+
 def left_in(run: str, journal: Path | None, features: list[int], retry_failed: bool) -> list[int]:
     """Those of some features that a run has still to explain, whether or not it was ever begun."""
     from ...sae.errors import UnknownName
