@@ -83,6 +83,9 @@ def collisions(
 
 
 def _labels(result: Result) -> frozenset[str]:
+    rule = result.explanation.rule
+    if rule is not None and not rule.clauses:
+        return frozenset()  # that nothing was found names no feature
     words = (" ".join(label.split()).casefold() for label in result.explanation.labels)
     return frozenset(word for word in words if word)
 

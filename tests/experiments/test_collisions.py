@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sagescope.agents.rules.language import Rule
 from sagescope.experiments.collisions import collisions
 from sagescope.experiments.results import Cost, Explanation, Result
 
@@ -36,6 +37,13 @@ def test_equal_sets_collide_whatever_their_order_and_case():
     assert found.groups == (("m/s/0", "m/s/1"),)
     assert (found.same, found.features, found.share, found.near_share) == (2, 4, 0.5, None)
     assert found.line() == "Labels: 2 of 4 features share theirs with another."
+
+
+def test_that_nothing_was_found_is_no_name():
+    nothing = Explanation(labels=("no rule found",), description="", rule=Rule())
+    empty = [result(k).model_copy(update={"explanation": nothing}) for k in range(2)]
+    found = collisions([*empty, result(2, "red"), result(3, "tea")])
+    assert (found.same, found.features) == (0, 2)
 
 
 def test_near_labels_by_their_vectors():
