@@ -10,7 +10,8 @@ feature (seeds, say), their mean counts. The feature is the independent unit.
 | p | two-sided sign-flip test of "d_f is as likely as −d_f": exact up to 13 features, else 10,000 random flips, the observed one counted among them | Fisher 1935, § 21; Phipson & Smyth 2010 |
 | adjusted | p after Holm's step-down correction over all comparisons made together | Holm 1979 |
 
-A difference is *shown* where its interval leaves out zero and its adjusted p is at most .05.
+A difference is *shown* where its interval leaves out zero and its adjusted p is at most .05. Pairs that
+all differ alike have no interval; there the test alone decides.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def difference(left: Values, right: Values, seed: int = 0) -> Difference:
         right=float(pairs[:, 1].mean()),
         p=p,
         adjusted=p,
+        reason=score.reason,
     )
 
 

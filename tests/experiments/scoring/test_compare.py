@@ -146,6 +146,7 @@ def test_equal_sides_show_nothing():
     same = by_feature(np.random.default_rng(0).random(20))
     one = difference(same, same)
     assert (one.value, one.low, one.high, one.p, one.shown) == (0, None, None, 1, False)
+    assert "no interval" in str(one.reason)
 
 
 @given(
