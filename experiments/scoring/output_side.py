@@ -109,12 +109,13 @@ async def steering(target: Target, simulator: Simulator) -> Marks:
     found = await seen.steered(target.feature, [one.id for one in seen.tokens])
     foreseen = await seen.foreseen_by(simulator)
     choice, items = await _choice(seen, found, simulator)
+    faithful, unanswered = await _faithfulness(found, simulator, target.seed)
     failed = int(np.isnan(foreseen).sum())
     scores = {
         "steering_choice": choice,
         "steering_effect": _effect(found, foreseen, target.seed),
         "steering_ratio": _ratio(found, target.seed),
-        "faithfulness": await _faithfulness(found, simulator, target.seed),
+        "faithfulness": faithful,
     }
     more: dict[str, dict[str, str | float]] = {name: {"side": simulator.side} for name in NAMES}
     more["steering_ratio"] |= {"kl": found.kl, "control_kl": found.control_kl}
@@ -125,6 +126,7 @@ async def steering(target: Target, simulator: Simulator) -> Marks:
             "failed": {
                 "steering_choice": choice.failed / max(1, len(items)),
                 "steering_effect": failed / max(1, len(foreseen)),
+                "faithfulness": unanswered,
             },
             "more": more,
         },
@@ -291,8 +293,11 @@ def _ratio(found: Steering, seed: int) -> Score:
     return of_units(rows.reshape(-1, 2), ratio, seed, undefined=undefined)
 
 
-async def _faithfulness(found: Steering, simulator: Simulator, seed: int) -> Score:
-    """How much of what is left to gain steering makes of the foreseen share of next tokens."""
+async def _faithfulness(found: Steering, simulator: Simulator, seed: int) -> tuple[Score, float]:
+    """How much of what is left to gain steering makes of the foreseen share of next tokens.
+
+    Also the share of these tokens that the simulator failed on.
+    """
     lists = [side for one in found.by_prompt for side in (one.after, one.before)]
     tokens = list(dict.fromkeys(token for side in lists for token in side))
     grades = dict(zip(tokens, await foreseen(simulator, tokens), strict=True))
@@ -304,7 +309,7 @@ async def _faithfulness(found: Steering, simulator: Simulator, seed: int) -> Sco
     units = np.array(rows, np.float64).reshape(-1, 4)
     undefined = "the likeliest next tokens are all foreseen without any steering"
     score = of_units(units, _gained, seed, undefined=undefined)
-    return score.model_copy(update={"failed": failed})
+    return score.model_copy(update={"failed": failed}), failed / max(1, len(grades))
 
 
 def _gained(totals: np.ndarray) -> np.ndarray:

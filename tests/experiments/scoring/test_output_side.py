@@ -132,6 +132,14 @@ def test_steering_by_hand(source):
     assert already["faithfulness"].value == pytest.approx(1.0)
 
 
+def test_next_tokens_without_an_answer_are_failed(source):
+    found = run(source, "steering", Naming(" boat", failing=[" a"]))
+    # Of " boat", " the" and " a" the last: one of one before and two after are left.
+    assert found.scores["faithfulness"].value == pytest.approx(0.5)
+    assert found.scores["faithfulness"].failed == 1
+    assert found.details["failed"]["faithfulness"] == pytest.approx(1 / 3)
+
+
 def test_the_choice_is_among_three(source):
     right = run(source, "steering", Naming(*SAYS[0]))
     score = right.scores["steering_choice"]
