@@ -86,8 +86,8 @@ def best_threshold(score: np.ndarray, fires: np.ndarray) -> float:
 class Latent(BaseModel):
     """How well a latent realises its program, token by token. Its number is the program's.
 
-    f1: of the tokens that fire. auc: of its activations without the threshold; None where the
-    program fires on every token or none.
+    f1: of the tokens that fire. auc: of its activations with a threshold of 0 instead of its own; None
+    where the program fires on every token or none.
     """
 
     model_config = ConfigDict(frozen=True)
