@@ -151,24 +151,29 @@ def _recovered(found: Sequence[Recovered]) -> Iterator[str]:
     """A row for each class of planted features, a column for each explainer."""
     yield "Planted features recovered, by class (95 % intervals):"
     head = ["class", "n", *(_text(one.explainer) for one in found)]
-    names = {group.name: group.features for one in found for group in one.groups}
+    names: dict[str, int] = {}
+    for group in (group for one in found for group in one.groups):
+        names[group.name] = max(group.features, names.get(group.name, 0))
     by_name = [{group.name: group for group in one.groups} for one in found]
     rows = [
-        [name, str(n), *(_cell(one[name].recovered) if name in one else "–" for one in by_name)]
+        [name, str(n), *(_cell(one[name].recovered, n) if name in one else "–" for one in by_name)]
         for name, n in names.items()
     ]
     confirmed = [
-        _cell(one["single concepts"].confirmed) if "single concepts" in one else "–"
+        _cell(one["single concepts"].confirmed, names["single concepts"])
+        if "single concepts" in one
+        else "–"
         for one in by_name
     ]
     n_single = str(names.get("single concepts", "–"))
     rows.append(["single concepts that probes confirmed", n_single, *confirmed])
     n = max((one.false_labels.n for one in found), default=0)
-    false = (_cell(one.false_labels) for one in found)
+    false = (_cell(one.false_labels, n) for one in found)
     rows.append(["dead and noisy with a confirmed label", str(n), *false])
     if any(one.lift for one in found):
-        lifts = [_cell(one.lift) if one.lift else "–" for one in found]
-        rows.append(["what probing adds with decoys", "–", *lifts])
+        n = max(one.lift.n for one in found if one.lift)
+        lifts = [_cell(one.lift, n) if one.lift else "–" for one in found]
+        rows.append(["what probing adds with decoys", str(n), *lifts])
     yield _table(head, rows)
 
 

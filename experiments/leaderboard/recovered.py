@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..planted import PlantedSource, planted_source
@@ -16,7 +16,7 @@ from .rows import Entry
 
 @dataclass(frozen=True)
 class Recovered:
-    """What one explainer recovered. explainer, mind: as in the row.
+    """What one explainer recovered with the benchmark's first seed. explainer, mind: as in the row.
 
     groups: see `planted.suite.Findings.groups`. false_labels: share of dead and noisy features with a
     confirmed label. lift: what probing adds with decoys, against the same explainer without it; None
@@ -58,7 +58,13 @@ def recovered(entries: Sequence[Entry], manifest: Manifest) -> tuple[Recovered, 
     if not isinstance(suite, PlantedSuite):
         return ()
     source = planted_source(suite.planted, suite.per_class)
-    shown = [entry for entry in entries if entry.kind != "control"]
+    # Another seed's answer for a feature is no other feature.
+    first = manifest.seeds[0]
+    shown = [
+        replace(entry, results=tuple(one for one in entry.results if one.seed == first))
+        for entry in entries
+        if entry.kind != "control"
+    ]
     found = [_findings(source, entry, shown) for entry in shown]
     return tuple(
         Recovered(
