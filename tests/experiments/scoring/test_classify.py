@@ -328,6 +328,54 @@ def test_graded_recall_and_coverage_by_hand(source):
     assert found.scores["graded_recall"].value == pytest.approx(np.mean(recalls))
 
 
+def at_random(text: str) -> float:
+    """A grade that knows nothing of the feature and differs from text to text."""
+    return len(text) % 7 / 10
+
+
+@pytest.mark.parametrize("name", ["detection", "fuzzing"])
+def test_scores_are_those_of_their_items(source, name):
+    found = marks(name, source, Spoken(at_random))
+    items = found.details["items"]
+    fires = np.array([item.kind == "firing" for item in items])
+    grades = np.array([item.grade for item in items])
+    said = grades >= 0.2
+    score = {name: one.value for name, one in found.scores.items()}
+    assert 0 < score[name] < 1
+    assert score[name] == pytest.approx((said[fires].mean() + (~said[~fires]).mean()) / 2)
+    hits = (said & fires).sum()
+    assert score[f"{name}_f1"] == pytest.approx(2 * hits / (said.sum() + fires.sum()))
+    pairs = np.sign(grades[fires][:, None] - grades[~fires])
+    assert score[f"{name}_auc"] == pytest.approx(((pairs + 1) / 2).mean())
+
+
+def test_saebench_by_hand(source):
+    found = marks("saebench", source, Spoken(at_random))
+    items = found.details["items"]
+    peaks = np.array([item.maximum for item in items])
+    highest = max(item.maximum for item in items if item.kind == "top")
+    fires, said = peaks > 0.01 * highest, np.array([item.grade >= 0.2 for item in items])
+    right = said == fires
+    assert found.scores["saebench_autointerp"].value == pytest.approx(right.sum() / 14)
+    balanced = (right[fires].mean() + right[~fires].mean()) / 2
+    assert found.scores["saebench_balanced"].value == pytest.approx(balanced)
+
+
+def test_the_other_graded_scores_by_hand(source):
+    target = Target(source, 0)
+    found = marks("graded", source, Spoken(at_random)).scores
+    drawn = target.panel.drawn
+    grades = np.array([at_random(one.text) for one in drawn])
+    silent = np.array([one.kind in NEGATIVES for one in drawn])
+    assert found["graded_specificity"].value == pytest.approx((grades[silent] < 0.2).mean())
+    peaks = np.array([one.peak for one in drawn]) / target.stats.typical_max
+    assert found["graded_pearson"].value == pytest.approx(np.corrcoef(grades, peaks)[0, 1])
+    fires = np.array([one.kind == "firing" for one in drawn])
+    precision = [fires[grades >= level].mean() for level in np.unique(grades)]
+    share = [fires[grades == level].sum() / fires.sum() for level in np.unique(grades)]
+    assert found["graded_auprc"].value == pytest.approx(np.dot(precision, share))
+
+
 def test_a_weak_context_is_found_from_half_its_activation_on(source):
     half, less = (
         marks("graded", source, Spoken(lambda text, share=share: share * truth(text)))
