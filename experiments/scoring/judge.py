@@ -167,7 +167,7 @@ class JudgeSimulator(Simulator):
         reply = await self._ask(template, Texts, sample=seed, n=n)
         written = [text.strip() for text in reply.texts] if reply else []
         if not any(written):
-            raise CannotAnswer("the judge gave no texts: score again with --retry-failed")
+            raise CannotAnswer("the judge gave no texts: name another one with --scorer-mind")
         return list(dict.fromkeys(text for text in written if text))[:n]
 
     async def _ask(
