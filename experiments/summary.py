@@ -126,6 +126,11 @@ def simulator_in(result: Result, of: str = "explanation") -> str | None:
     return " ".join(filter(None, (about.get("simulator", RULE), about.get("judge"))))
 
 
+def unit_of(result: Result, of: str = "explanation") -> str:
+    """The feature that a result's scores are of: one with random weights may stand beside several."""
+    return result.details.get(of, {}).get("feature", result.feature)
+
+
 def columns_of(results: Sequence[Result]) -> dict[str, str]:
     """The scores of a table of these results: name → heading, the headline first.
 
@@ -164,8 +169,7 @@ def by_stratum(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 def _means(group: str, of: str, results: Sequence[Result], columns: Iterable[str]) -> Means:
     found = [scores_of(result, of) or {} for result in results]
-    # One feature with random weights may stand beside several.
-    units = [result.details.get(of, {}).get("feature", result.feature) for result in results]
+    units = [unit_of(result, of) for result in results]
     return Means(
         group,
         of,

@@ -15,7 +15,7 @@ Means, skills and differences come with 95 % intervals from resampling features 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
@@ -35,10 +35,8 @@ from .rows import UNSCORED, Entry, Kind, entries_of
 
 #: Groups of features: all of them, then each stratum.
 GROUPS = ("all", *STRATA)
-#: The scores that rows are ranked by: the first that any row of the block has.
+#: The scores that rows and SAEs are ranked by: the first that any row of the block has.
 HEADLINES = ("coverage", "graded_coverage", "graded_auprc")
-#: The score that SAEs are ranked by.
-HEADLINE = HEADLINES[0]
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,7 @@ def _blocks(entries: Sequence[Entry], manifest: Manifest) -> list[_Block]:
         by.setdefault(entry.simulator, []).append(entry)
     blocks = []
     for simulator, members in by.items():
-        headline = _headline(members, manifest)
+        headline = headline_of(members, manifest)
         ranked = sorted(members, key=lambda entry: _rank(entry, headline, manifest))
         blocks.append(_Block(simulator, headline, tuple(ranked)))
     return sorted(
@@ -225,7 +223,8 @@ def _blocks(entries: Sequence[Entry], manifest: Manifest) -> list[_Block]:
     )
 
 
-def _headline(entries: Sequence[Entry], manifest: Manifest) -> str:
+def headline_of(entries: Sequence[Entry], manifest: Manifest) -> str:
+    """The score that entries of one simulator are ranked by."""
     for name in [one for one in HEADLINES if one in manifest.scores]:
         scores = [score for entry in entries for _, score in entry.scores(name)]
         if any(score and score.value is not None for score in scores):
@@ -325,15 +324,13 @@ def cells_of(
 def _skill_of(entry: Entry, name: str) -> Score:
     if name in UNBOUNDED:
         return Score.undefined("it has no best value to compare with")
-    return skill(entry.scores(name), entry.random(name))
+    own = [(unit, score) for unit, (_, score) in zip(entry.units, entry.scores(name), strict=True)]
+    return skill(own, entry.random(name))
 
 
 def mean_of(entry: Entry, name: str) -> Score:
     """An entry's mean of one score over its features, with its interval."""
-    found = entry.scores(name)
-    return mean_with_interval(
-        [score for _, score in found], clusters=[feature for feature, _ in found]
-    )
+    return mean_with_interval([score for _, score in entry.scores(name)], clusters=entry.units)
 
 
 def _uncontrolled(entry: Entry, columns: dict[str, str]) -> tuple[str, ...]:
@@ -344,14 +341,14 @@ def _uncontrolled(entry: Entry, columns: dict[str, str]) -> tuple[str, ...]:
 
 
 def skill(
-    own: Sequence[tuple[int, Score | None]], random: Sequence[tuple[int, Score | None]]
+    own: Sequence[tuple[Hashable, Score | None]], random: Sequence[tuple[Hashable, Score | None]]
 ) -> Score:
     """How far scores lie between those of another feature's explanation and 1.
 
     own, random: (feature, score), result by result. (S − R) / (1 − R) of the means over the features
     that have both; features are resampled, each with its control.
     """
-    sums: dict[int, list[tuple[float, float]]] = {}
+    sums: dict[Hashable, list[tuple[float, float]]] = {}
     for (feature, score), (_, control) in zip(own, random, strict=True):
         if score and control and score.value is not None and control.value is not None:
             sums.setdefault(feature, []).append((score.value, control.value))

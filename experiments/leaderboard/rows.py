@@ -12,7 +12,7 @@ from ...sae.errors import BenchmarkError
 from ..journal import Journal, Run
 from ..results import Result, results_of, standing_events
 from ..scoring import CONTROL_NAMES, Score
-from ..summary import ROWS, scores_of, simulator_in
+from ..summary import ROWS, scores_of, simulator_in, unit_of
 from .benchmark import BENCHMARK
 from .manifest import Manifest, differences
 
@@ -46,6 +46,11 @@ class Entry:
     def scores(self, name: str) -> list[tuple[int, Score | None]]:
         """(feature, score) of each result."""
         return [(one.index, (scores_of(one, self.of) or {}).get(name)) for one in self.results]
+
+    @property
+    def units(self) -> list[str]:
+        """Of each result, the feature that is resampled: of a control it may be another."""
+        return [unit_of(one, self.of) for one in self.results]
 
     @property
     def simulators(self) -> dict[str, int]:
@@ -193,16 +198,23 @@ def _about(config: dict[str, Any]) -> str:
 
 
 def controls_beside(entries: Sequence[Entry]) -> list[Entry]:
-    """Each control as a row of its own: from the first entry that has most of it."""
+    """Each control as a row of its own for each simulator that answered for it.
+
+    From the first entry that has most of it: what one simulator makes of a control says nothing of
+    what another makes of explanations.
+    """
     found = []
     for name in CONTROL_NAMES:
-        counts = [sum(bool(one.controls.get(name)) for one in entry.results) for entry in entries]
-        if not any(counts):
-            continue
-        entry = entries[counts.index(max(counts))]
-        about = "" if name in OF_THE_FEATURE else f"beside {entry.explainer}"
-        heading = ROWS.get(name, name.replace("_", " "))
-        found.append(
-            replace(entry, kind="control", explainer=heading, mind="–", about=about, of=name)
-        )
+        most: dict[str, tuple[int, Entry]] = {}
+        for entry in entries:
+            there = sum(bool(one.controls.get(name)) for one in entry.results)
+            by = replace(entry, of=name).simulator
+            if there > most.get(by, (0, entry))[0]:
+                most[by] = there, entry
+        for _, entry in most.values():
+            about = "" if name in OF_THE_FEATURE else f"beside {entry.explainer}"
+            heading = ROWS.get(name, name.replace("_", " "))
+            found.append(
+                replace(entry, kind="control", explainer=heading, mind="–", about=about, of=name)
+            )
     return found

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from ..scoring import Score
-from .board import HEADLINE, Board, mean_of
+from .board import Board, headline_of, mean_of
 from .manifest import Manifest, differences
 from .rows import Entry
 
@@ -103,6 +103,7 @@ def _shared(manifest: Manifest) -> dict[str, Any]:
 
 def _ranking(explainer: str, mind: str, pairs: Sequence[tuple[Board, Entry]]) -> Ranking:
     columns = pairs[0][0].columns
+    headline = headline_of([entry for _, entry in pairs], pairs[0][0].manifest)
     explained = [{one.index for one in entry.results} for _, entry in pairs]
     bands = [_bands(entry, features) for (_, entry), features in zip(pairs, explained, strict=True)]
     common = set.intersection(*(set(own) for own in bands))
@@ -114,7 +115,7 @@ def _ranking(explainer: str, mind: str, pairs: Sequence[tuple[Board, Entry]]) ->
         density = median([entry.densities[one] for one in kept]) if kept else 0.0
         scores = {name: mean_of(chosen, name) for name in columns}
         rows.append(RankedSAE(board.manifest.sae, len(features), len(kept), density, scores))
-    rows.sort(key=lambda row: -(row.scores.get(HEADLINE, _NOTHING).value or 0.0))
+    rows.sort(key=lambda row: -(row.scores[headline].value or 0.0))
     how = (
         "Features are matched by how often they fire, in bands of half a power of ten; density is the "
         "median of those compared."
@@ -122,9 +123,6 @@ def _ranking(explainer: str, mind: str, pairs: Sequence[tuple[Board, Entry]]) ->
         else "No features of these SAEs fire equally often, so nothing can be compared."
     )
     return Ranking(explainer, mind, how, columns, tuple(rows))
-
-
-_NOTHING = Score.undefined("not scored")
 
 
 def _bands(entry: Entry, features: set[int]) -> dict[int, list[int]]:

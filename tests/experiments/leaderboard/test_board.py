@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hostile import HOSTILE
@@ -12,7 +13,7 @@ from sagescope.experiments import Journal, explain
 from sagescope.experiments.jobs import score_run
 from sagescope.experiments.journal import Event
 from sagescope.experiments.leaderboard.benchmark import run_name
-from sagescope.experiments.leaderboard.board import Board, board, skill
+from sagescope.experiments.leaderboard.board import Board, board, cells_of, mean_of, skill
 from sagescope.experiments.leaderboard.manifest import Manifest
 from sagescope.experiments.leaderboard.output import as_json, as_markdown
 from sagescope.experiments.leaderboard.rows import why_not
@@ -246,6 +247,8 @@ def test_what_another_simulator_scored_is_not_compared(journal: Journal, manifes
     assert row.simulator == "embedding"
     assert not row.groups["all"].against  # it is the top of its own block
     assert "answered for by embedding" in as_markdown([found], [], [])
+    controls = [one for one in found.rows if one.explainer == "random explanation"]
+    assert {one.simulator for one in controls} == {"rule", "embedding"}
     assert left.rows == ()
     assert "was scored by embedding, which does not answer in the benchmark" in left.left_out[0]
 
@@ -259,3 +262,44 @@ def test_each_score_says_whether_a_control_stands_beside_it(planted):
     assert all(one.controlled for one in later)
     assert all("graded_coverage" in one.uncontrolled for one in later)
     assert not any("coverage" in one.uncontrolled for one in later)
+
+
+def test_a_feature_with_random_weights_beside_several_is_one_unit(table: Board):
+    sage = next(entry for entry in table.entries if entry.explainer == "sage")
+    beside = [
+        one.model_copy(
+            update={
+                "controls": {**one.controls, "random_weights": one.scores},
+                "details": {**one.details, "random_weights": {"feature": f"m/s/{one.index % 2}"}},
+            }
+        )
+        for one in sage.results
+    ]
+    control = replace(sage, kind="control", of="random_weights", results=tuple(beside))
+    cells = cells_of(control, {"coverage": "coverage"})
+    assert (mean_of(sage, "coverage").n, cells.features) == (4, 4)
+    assert (cells.scores["coverage"].n, cells.scores["coverage"].low) == (2, None)
+    assert cells.skills["coverage"].n == 2
+
+
+def test_saes_are_ranked_by_what_was_scored(journal: Journal, manifest: Manifest):
+    """Judges give no coverage by tokens: what they do give decides."""
+
+    def judged(worth: float):
+        def payload(event: Event) -> dict:
+            if event.kind != "scored":
+                return event.payload
+            scores = {"graded_coverage": Score(value=worth).model_dump()}
+            return {**event.payload, "simulator": "judge", "judge": "m", "scores": scores}
+
+        return payload
+
+    (name, *_) = (run.name for run in journal.runs())
+    boards = []
+    with Journal.open(None) as words:
+        for sae, worth in (("worse", 0.2), ("better", 0.7)):
+            own = manifest.model_copy(update={"sae": sae, "scorer_mind": "m"})
+            copied(journal, words, name, sae, set(), judged(worth), sae=sae, benchmark=own.decides)
+            boards.append(board([words], own, [sae]))
+    (ranking,), _ = rank_saes(boards)
+    assert [row.sae for row in ranking.rows] == ["better", "worse"]
