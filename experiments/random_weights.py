@@ -116,7 +116,9 @@ def absent(run: Run, why: str) -> None:
 def _payload(result: Result, density: float) -> dict[str, Any]:
     details = {**result.details.get("explanation", {}), "items": []}
     kept = {"failed": {}, "more": {}, "recall_by_quantile": []}
+    answered = {name: details[name] for name in ("simulator", "judge") if name in details}
     return {
+        **answered,
         "of": "random_weights",
         "feature": result.feature,
         "run": result.run,

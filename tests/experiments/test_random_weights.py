@@ -80,6 +80,7 @@ def test_features_of_the_random_model_stand_beside_the_run(model, tmp_path):
             assert about["run"] == "r.random-weights"
             assert int(about["feature"].rpartition("/")[2]) in beside.features
             assert result.controls["random_weights"]["coverage"] is not None
+            assert about["simulator"] == "rule"
         (row,) = (m for m in means(found) if (m.group, m.of) == ("all", "random_weights"))
         # Two features of the other model, however many of the run they stand beside.
         assert row.scores["coverage"].n <= 2
