@@ -1,6 +1,6 @@
 """Beside planted features: what each explainer recovered, by class."""
 
-from sagescope.agents.records import Explanation
+from sagescope.agents import records
 from sagescope.experiments.leaderboard.board import Board
 from sagescope.experiments.leaderboard.manifest import Manifest, PlantedSuite
 from sagescope.experiments.leaderboard.output import as_markdown
@@ -8,20 +8,20 @@ from sagescope.experiments.leaderboard.recovered import recovered
 from sagescope.experiments.leaderboard.rows import Entry
 from sagescope.experiments.planted import planted_source
 from sagescope.experiments.planted.source import DECOY
-from sagescope.experiments.results import Cost, Result
+from sagescope.experiments.results import Cost, Explanation, Result
 
 SUITE = PlantedSuite(planted=0, per_class=5)
-NOTHING = Explanation(labels=("nothing",), description="nothing")
+NOTHING = records.Explanation(labels=("nothing",), description="nothing")
 
 
-def result(planted, explainer: str, seed: int, said: Explanation) -> Result:
+def result(planted, explainer: str, seed: int, said: records.Explanation) -> Result:
     probes = 0 if "no-probes" in explainer else 9
     verdict = "confirmed" if probes and said is not NOTHING else None
     return Result(
         feature=f"none/planted/{planted.index}",
         stratum=None,
         status="concluded",
-        explanation=said.model_copy(update={"verdict": verdict}).model_dump(),
+        explanation=Explanation.model_validate(said.model_dump() | {"verdict": verdict}),
         scores={},
         controls={},
         cost=Cost(calls=0, tokens=0, probes=probes, seconds=1.0),
@@ -40,7 +40,7 @@ def test_shares_are_of_features_and_say_of_how_many(manifest: Manifest):
     key = planted_source(SUITE.planted, SUITE.per_class).features
     shown = [one for one in key if one.kind in ("word", "degenerate", DECOY)]
 
-    def told(one) -> Explanation:
+    def told(one) -> records.Explanation:
         return NOTHING if one.form in ("dead", "noisy") else one.explanation
 
     probing = [result(one, "sage", 0, told(one)) for one in shown]
