@@ -16,6 +16,7 @@ from ..sae.visible import visible
 from .calibration import Calibration
 from .comparison import Comparison, Row
 from .estimate import Estimate
+from .quartiles import low_activation_line
 from .results import Cost, Result
 from .scoring import Score
 from .scoring.compare import NOT_SHOWN, Difference
@@ -56,6 +57,7 @@ def results_page(results: Sequence[Result], width: int) -> Group:
         tables += table(MEANS_TITLE, headings, found, scores)
         tables.append(text(BLIND_LINE, "dim"))
         tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
+        tables.append(text(low_activation_line(results), "dim"))
     return Group(*tables)
 
 
