@@ -18,10 +18,18 @@ from sae_lens.registry import (
 
 from ..errors import SAEError
 from .aen import AdaptiveElasticNetTrainingSAE, AdaptiveElasticNetTrainingSAEConfig
+from .gsae import GraphTrainingSAE, GraphTrainingSAEConfig
+from .transcoder import TrainingTranscoder, TranscoderTrainingConfig
+from .tsae import TemporalTrainingSAE, TemporalTrainingSAEConfig
+from .vsae import VariationalTrainingSAE, VariationalTrainingSAEConfig
 
 #: What is trained: a class and its settings. Most are saved as an architecture that SAELens has.
 TRAINED: tuple[tuple[Any, Any], ...] = (
     (AdaptiveElasticNetTrainingSAE, AdaptiveElasticNetTrainingSAEConfig),
+    (GraphTrainingSAE, GraphTrainingSAEConfig),
+    (TemporalTrainingSAE, TemporalTrainingSAEConfig),
+    (TrainingTranscoder, TranscoderTrainingConfig),
+    (VariationalTrainingSAE, VariationalTrainingSAEConfig),
 )
 
 #: What is loaded and is none of SAELens's own.
