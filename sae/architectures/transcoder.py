@@ -4,16 +4,17 @@ Dunefsky, Chlenski, Nanda 2024 (arXiv 2406.11944), with BatchTopK (Bussmann, Lea
 place of their L1. With x what is read and y what is to be made, codes f = BatchTopK(x W_enc + b_enc)
 and the loss is the mean over the batch of
 
-    |y - f W_dec - b_dec|² + AuxK,
+    |c y - f W_dec - b_dec|² + AuxK,
 
-AuxK being SAELens's, on what is missing of y. SAELens trains none, and loads them: it is saved as
-its `jumprelu_transcoder`.
+AuxK being SAELens's, on what is missing of c y. The factor c makes the mean norm of y in the first
+batch √d_out: what a model reads and what it makes of that can differ tenfold. Afterwards it is in
+the decoder. SAELens trains no transcoders, and loads them: it is saved as its `jumprelu_transcoder`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, JumpReLUTranscoderConfig
@@ -60,6 +61,13 @@ class TrainingTranscoder(BatchTopKTrainingSAE):
     """Trains on rows [batch, d_in + d_out], what is read and then what is to be made."""
 
     cfg: TranscoderTrainingConfig
+    out_scale: torch.Tensor  # c
+    measured: torch.Tensor  # whether c has been measured
+
+    def __init__(self, cfg: TranscoderTrainingConfig, use_error_term: bool = False):
+        super().__init__(cfg, use_error_term)
+        self.register_buffer("out_scale", torch.ones((), device=self.W_dec.device))
+        self.register_buffer("measured", torch.zeros((), dtype=torch.bool, device=self.device))
 
     def initialize_weights(self) -> None:
         sizes = self.cfg.d_in, self.cfg.d_sae, self.cfg.d_out
@@ -78,14 +86,21 @@ class TrainingTranscoder(BatchTopKTrainingSAE):
     def process_sae_in(self, sae_in: torch.Tensor) -> torch.Tensor:
         return self.run_time_activation_norm_fn_in(self.hook_sae_input(sae_in.to(self.dtype)))
 
+    def decode(self, feature_acts: torch.Tensor) -> torch.Tensor:
+        return super().decode(feature_acts) / self.out_scale
+
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
         rows, wanted = step_input.sae_in.split([self.cfg.d_in, self.cfg.d_out], dim=-1)
+        if not self.measured:
+            self.out_scale.copy_(self.cfg.d_out**0.5 / wanted.norm(dim=-1).mean().clamp_min(1e-8))
+            self.measured.fill_(True)
         feature_acts, hidden_pre = self.encode_with_hidden_pre(rows)
         made = self.decode(feature_acts)
+        scaled, scaled_wanted = made * self.out_scale, wanted * self.out_scale
         losses = {
-            "mse_loss": self.mse_loss_fn(made, wanted).sum(-1).mean(),
+            "mse_loss": self.mse_loss_fn(scaled, scaled_wanted).sum(-1).mean(),
             "auxiliary_reconstruction_loss": self.calculate_topk_aux_loss(
-                wanted, made, hidden_pre, step_input.dead_neuron_mask
+                scaled_wanted, scaled, hidden_pre, step_input.dead_neuron_mask
             ),
         }
         self.update_topk_threshold(feature_acts)
@@ -98,3 +113,10 @@ class TrainingTranscoder(BatchTopKTrainingSAE):
             losses=losses,
             metrics={"topk_threshold": self.topk_threshold},
         )
+
+    def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
+        super().process_state_dict_for_saving_inference(state_dict)
+        del state_dict["measured"]
+        scale = state_dict.pop("out_scale")
+        for name in ("W_dec", "b_dec"):
+            state_dict[name] = state_dict[name] / scale
