@@ -17,7 +17,7 @@ from . import planted
 
 NEURONS, BLOCK, FEATURES, LATENTS = 64, 12, 40, 128
 ROWS = 400
-STEPS, BATCH = 1200, 100
+STEPS, BATCH, LR = 800, 100, 3e-3
 
 COEFFICIENTS = (0.0, 0.1, 1.0)
 
@@ -86,7 +86,7 @@ def measured(
     )
     sae.set_graph(graph)
     sae = planted.fit(
-        sae, lambda: rows[torch.randint(len(rows), (BATCH,))], steps=STEPS, batch=BATCH
+        sae, lambda: rows[torch.randint(len(rows), (BATCH,))], steps=STEPS, batch=BATCH, lr=LR
     )
     saved = planted.loaded(sae)
     return {

@@ -11,7 +11,7 @@ import torch
 from . import planted
 
 LATENTS, K, OUT = 128, 4, 24
-STEPS, BATCH = 1500, 128
+STEPS, BATCH, LR = 800, 128, 3e-3
 
 
 def figures(seed: int) -> dict[str, float]:
@@ -55,4 +55,4 @@ def trained(world: planted.SparseWorld, written: torch.Tensor):
         codes = world.codes(BATCH)
         return torch.cat([codes @ world.directions, codes @ written], dim=-1)
 
-    return planted.fit(coder, both, steps=STEPS, batch=BATCH)
+    return planted.fit(coder, both, steps=STEPS, batch=BATCH, lr=LR)

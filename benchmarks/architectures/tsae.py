@@ -1,7 +1,8 @@
 """Temporal SAE: topics that persist, among words that do not.
 
 Each token has one of 10 topics, which stays with probability 23/24, and one of 40 words drawn by
-Zipf's law, all directions of norm 1 in 48 dimensions. The same SAE (m = 80, h = 20, k = 4) is
+Zipf's law: random directions in 48 dimensions, the topic's .6 as long as the word's. Rows have norm 3.5
+or so. The same SAE (m = 80, h = 20, k = 4) is
 trained without the contrastive term, with it, and with it where the earlier tokens are of others.
 """
 
@@ -15,8 +16,9 @@ from . import planted
 
 WIDTH, TOPICS, WORDS = 48, 10, 40
 SWITCH = 1 / 24
+TOPIC, SCALE = 0.6, 3.0
 LATENTS, HIGH_LEVEL, K = 80, 20, 4
-STEPS, BATCH = 1500, 128
+STEPS, BATCH, LR = 800, 128, 3e-3
 
 #: Rivals: alpha, and whether pairs are shuffled.
 RIVALS = {"without": (0.0, False), "with": (1.0, False), "shuffled": (1.0, True)}
@@ -47,8 +49,8 @@ class World:
             topic[:, place] = torch.where(kept[:, place], topic[:, place - 1], topic[:, place])
         word = torch.multinomial(self.share, count * length, replacement=True).view(count, length)
         strength = 0.75 + 0.5 * torch.rand(2, count, length, 1)
-        made = strength[0] * self.topics[topic] + strength[1] * self.words[word]
-        return made + 0.02 * torch.randn_like(made), topic, word
+        made = TOPIC * strength[0] * self.topics[topic] + strength[1] * self.words[word]
+        return SCALE * (made + 0.02 * torch.randn_like(made)), topic, word
 
 
 def figures(seed: int) -> dict[str, float]:
@@ -81,7 +83,7 @@ def trained(world: World, seed: int, alpha: float, shuffled: bool):
         earlier = rows[:, 0]
         return torch.cat([rows[:, 1], earlier[torch.randperm(BATCH)] if shuffled else earlier])
 
-    return planted.loaded(planted.fit(sae, pairs, steps=STEPS, batch=BATCH))
+    return planted.loaded(planted.fit(sae, pairs, steps=STEPS, batch=BATCH, lr=LR))
 
 
 @torch.no_grad()

@@ -11,10 +11,10 @@ import torch
 from . import planted
 
 LATENTS, K = 128, 4
-STEPS, BATCH = 1200, 128
+STEPS, BATCH, LR = 600, 128, 3e-3
 
 #: Coefficients with a fixed variance, and with a learned one.
-FIXED, LEARNED = (0.0, 0.01, 0.1, 0.5, 1.0), (0.01, 1.0)
+FIXED, LEARNED = (0.0, 0.1, 0.3, 1.0), (0.01, 1.0)
 
 
 def figures(seed: int) -> dict[str, float]:
@@ -56,4 +56,4 @@ def trained(world: planted.SparseWorld, seed: int, variance: str, coefficient: f
             kl_warm_up_steps=STEPS // 10,
         )
     )
-    return planted.fit(sae, lambda: world.draw(BATCH), steps=STEPS, batch=BATCH)
+    return planted.fit(sae, lambda: world.draw(BATCH), steps=STEPS, batch=BATCH, lr=LR)
