@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 import sagescope.sae.architectures  # noqa: F401 – registers them
+
+
+@dataclass(frozen=True)
+class SparseWorld:
+    """Features that fire independently of each other, `active` at a time on average.
+
+    directions: [features, width], of norm 1. Magnitudes are uniform from .5 to 1.5.
+    """
+
+    directions: torch.Tensor
+    active: float
+
+    @classmethod
+    def of(cls, seed: int, *, features: int, width: int, active: float) -> SparseWorld:
+        """Random directions."""
+        draw = torch.Generator().manual_seed(seed)
+        directions = torch.randn(features, width, generator=draw)
+        return cls(directions / directions.norm(dim=-1, keepdim=True), active)
+
+    @property
+    def width(self) -> int:
+        """Numbers a row."""
+        return self.directions.shape[1]
+
+    def codes(self, count: int, seed: int | None = None) -> torch.Tensor:
+        """What the features do in `count` rows: [count, features]. Without a seed, torch's own."""
+        draw = None if seed is None else torch.Generator().manual_seed(seed)
+        features = len(self.directions)
+        fires = torch.rand(count, features, generator=draw) < self.active / features
+        return fires * (0.5 + torch.rand(count, features, generator=draw))
+
+    def draw(self, count: int, seed: int | None = None) -> torch.Tensor:
+        """Rows [count, width]."""
+        return self.codes(count, seed) @ self.directions
 
 
 def fit(
@@ -51,6 +87,15 @@ def fit(
         trainer.step(draw())
         trainer.n_training_steps += 1
     return sae.eval()
+
+
+def loaded(sae: Any) -> Any:
+    """What SAELens loads after the SAE was saved: what a user has of it."""
+    from sae_lens import SAE
+
+    with tempfile.TemporaryDirectory() as folder:
+        sae.save_inference_model(folder)
+        return SAE.load_from_disk(folder).eval()
 
 
 @torch.no_grad()

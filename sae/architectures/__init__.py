@@ -32,7 +32,11 @@ from .binary import (
     BinaryTranscoderTraining,
     BinaryTranscoderTrainingConfig,
 )
+from .gsae import GraphTrainingSAE, GraphTrainingSAEConfig
 from .spade import SpaDESAE, SpaDESAEConfig, SpaDETrainingSAE, SpaDETrainingSAEConfig
+from .transcoder import TrainingTranscoder, TranscoderTrainingConfig
+from .tsae import TemporalTrainingSAE, TemporalTrainingSAEConfig
+from .vsae import VariationalTrainingSAE, VariationalTrainingSAEConfig
 
 #: What is trained: a class and its settings. Most are saved as an architecture that SAELens has.
 TRAINED: tuple[tuple[Any, Any], ...] = (
@@ -41,6 +45,10 @@ TRAINED: tuple[tuple[Any, Any], ...] = (
     (BinaryTopKTrainingSAE, BinaryTopKTrainingSAEConfig),
     (BinaryTranscoderTraining, BinaryTranscoderTrainingConfig),
     (SpaDETrainingSAE, SpaDETrainingSAEConfig),
+    (GraphTrainingSAE, GraphTrainingSAEConfig),
+    (TemporalTrainingSAE, TemporalTrainingSAEConfig),
+    (TrainingTranscoder, TranscoderTrainingConfig),
+    (VariationalTrainingSAE, VariationalTrainingSAEConfig),
 )
 
 #: What is loaded and is none of SAELens's own.
