@@ -25,9 +25,11 @@ from .results import Result
 from .summary import (
     BANDS,
     BLIND_LINE,
-    COLUMNS,
+    NO_CONTROL,
+    NO_CONTROL_LINE,
     ROWS,
     band_name,
+    columns_of,
     control_line,
     cost_line,
     count,
@@ -99,7 +101,9 @@ def render_report(run: Run) -> str:
         blind_line=BLIND_LINE,
         low_line=low_activation_line(results),
         cost=cost_line(results),
-        columns=COLUMNS,
+        columns=columns_of(results),
+        no_control=NO_CONTROL,
+        no_control_line=NO_CONTROL_LINE if any(one.uncontrolled for one in results) else "",
         rows=ROWS,
         bands=[band_name(band) for band in BANDS],
     )
