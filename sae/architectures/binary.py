@@ -13,10 +13,11 @@ A step has no gradient, so z passes on that of a softer function of u (`surrogat
 `temperature`: sigmoid(u / T), the rectangle clamp(u / T, -1/2, 1/2), or u itself (identity). In
 training t = exp(log_threshold); what is saved has t, which may then be any number.
 
-Where this differs from the released code: Adam in place of Signum; the gradient reaches the latents
-below the k largest too (`reach`), without which most of them die; binary_dense has a penalty on the
-number of ones (`l0_coefficient`), for without it half of all codes are one. The paper's grouped and
-Gumbel kinds and a transcoder's linear skip are not here.
+`reach` says where that gradient goes: to all latents, or to those alone that are 1, which is the
+default of both kinds that have a k; binary_dense starts from all. Other than in the released code,
+the optimiser is Adam and not Signum, and binary_dense has a penalty on the number of ones
+(`l0_coefficient`), for nothing else keeps them few. The paper's grouped and Gumbel kinds and a
+transcoder's linear skip are not here.
 
 Codes have no scale, so decoder norms cannot be folded into the encoder, and that raises SAEError.
 """
@@ -192,16 +193,15 @@ class BinaryTranscoder(_FromInToOut, BinaryTopKSAE):
 
 @dataclass(kw_only=True)
 class _BinaryTrainingConfig(TrainingSAEConfig):
-    """surrogate, temperature, initial_threshold: see the module. reach: whether the gradient goes
-    to all latents, or only to the `top` ones that k lets through.
+    """surrogate, temperature, initial_threshold: see the module. reach: the latents that the
+    gradient goes to, all or those whose code is 1.
     """
 
     decoder_init_norm: float | None = 1.0
     surrogate: Literal["sigmoid", "rectangle", "identity"] = "sigmoid"
     temperature: float = 2.0
     initial_threshold: float = 0.004
-    reach: Literal["all", "top"] = "all"
-    flips: bool = True
+    reach: Literal["all", "ones"] = "ones"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,6 +220,7 @@ class BinaryDenseTrainingSAEConfig(_BinaryTrainingConfig):
     l0_warm_up_steps: over how many steps that grows from 0.
     """
 
+    reach: Literal["all", "ones"] = "all"
     l0_coefficient: float = 0.01
     l0_warm_up_steps: int = 0
 
@@ -276,7 +277,7 @@ class _BinaryTraining(_Binary, TrainingSAE[Any]):
         above = self.above(x)
         hard = self.ones(above.detach())
         soft = SURROGATES[self.cfg.surrogate](above / self.cfg.temperature)
-        if self.cfg.reach == "top":
+        if self.cfg.reach == "ones":
             soft = soft * hard
         # In this order the difference is exactly 0, and the sum exactly 0 or 1.
         return self.hook_sae_acts_post(hard + (soft - soft.detach())), above
@@ -291,11 +292,7 @@ class _BinaryTraining(_Binary, TrainingSAE[Any]):
         hidden_pre: torch.Tensor,
         sae_out: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        if not self.cfg.flips:
-            return {}
-        fixed = feature_acts.detach()
-        gain = self.W_dec.detach().square().sum(-1) * (1 - 2 * fixed)
-        return {"flips_loss": (gain * (feature_acts - fixed)).sum(-1).mean()}
+        return {}
 
     def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
         super().process_state_dict_for_saving_inference(state_dict)
@@ -319,8 +316,7 @@ class BinaryDenseTrainingSAE(_BinaryTraining):
         sae_out: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         cost = step_input.coefficients["l0"] * self.cfg.d_in
-        of_gain = super().calculate_aux_loss(step_input, feature_acts, hidden_pre, sae_out)
-        return of_gain | {"l0_loss": cost * feature_acts.sum(-1).mean()}
+        return {"l0_loss": cost * feature_acts.sum(-1).mean()}
 
 
 class BinaryTopKTrainingSAE(_BinaryTraining):

@@ -34,7 +34,7 @@ def step(rows, coefficients=()):
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("reach", ["all", "top"])
+@pytest.mark.parametrize("reach", ["all", "ones"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_codes_are_exactly_0_or_1_and_have_gradients(arch, reach, surrogate, rows):
     sae = made(arch, surrogate=surrogate, reach=reach)
@@ -48,7 +48,7 @@ def test_codes_are_exactly_0_or_1_and_have_gradients(arch, reach, surrogate, row
 
 def test_the_gradient_of_a_code_is_that_of_its_surrogate(rows):
     """By the formula: sigmoid(u / T)', spread over all latents or over the ones alone."""
-    for reach in ("all", "top"):
+    for reach in ("all", "ones"):
         sae = made("binary_topk", temperature=0.5, reach=reach)
         codes, above = sae.encode_with_hidden_pre(rows)
         (found,) = torch.autograd.grad(codes.sum(), above)
