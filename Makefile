@@ -36,6 +36,7 @@ test-browser: setup ## run the tests that look at pages in a Chromium
 
 bench: setup ## run the benchmarks; each prints its own figures
 	@set -e; for file in $(bench); do echo "== $$file"; $(python) "$$file"; done
+	@$(python) -m benchmarks.architectures
 
 lint: setup ## check style, formatting and types
 	@status=0; \
