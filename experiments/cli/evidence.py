@@ -20,6 +20,7 @@ def collect(
     tokens: options.Tokens = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     ship: Annotated[
         Path | None,
         typer.Option(
@@ -34,7 +35,9 @@ def collect(
     """Stream a corpus through model and SAE once, and keep what every feature did."""
     if (ship is None) != (chosen is None):
         raise typer.BadParameter("--ship and --features go together")
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+    if ship and host:
+        raise typer.BadParameter("--ship goes without --host: ship where the evidence is")
+    with opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source:
         source.cover(range(source.n_features))
         evidence = source.evidence
         sizes = {
@@ -75,6 +78,7 @@ def features(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     as_json: options.Json = False,
 ) -> None:
     """List features with how often they fire and their stratum; or draw some."""
@@ -82,7 +86,7 @@ def features(
 
     if draw is not None and chosen is not None:
         raise typer.BadParameter("give either --features or --draw")
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+    with opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source:
         indices = opening.indices(chosen, source) if chosen else range(source.n_features)
         if draw is not None:
             indices = drawn(source.evidence, draw, seed)

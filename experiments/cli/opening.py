@@ -10,30 +10,63 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ...sae.errors import FeatureError
+from ...sae.errors import FeatureError, SAEError, ServiceError
+from . import options
 
 if TYPE_CHECKING:
     from ...agents.budget import Budget
     from ...sae.model_source import ModelSource
+    from ...sae.source import FeatureSource
     from ..journal import Journal, Run
+    from ..service.remote import RemoteSource
 
 
 def open_source(
-    subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
-) -> ModelSource:
-    from ...sae.errors import SAEError
-    from ...sae.loading import pretrained_names
+    subject: str,
+    sae: str | None,
+    corpus: str,
+    tokens: int,
+    device: str,
+    dtype: str,
+    host: str | None = None,
+) -> ModelSource | RemoteSource:
+    """The source that options name: loaded here, or that of a service."""
     from ...sae.model_source import ModelSource
 
-    if sae is None:
-        names = pretrained_names()
-        if not names:
-            raise SAEError("No SAE comes with this installation: name one with --sae.")
-        sae = names[0]
-    return ModelSource.load(subject, sae, corpus, tokens, device=device, dtype=dtype)
+    if host is None:
+        return ModelSource.load(
+            subject, sae or default_sae(), corpus, tokens, device=device, dtype=dtype
+        )
+    from ..service.remote import RemoteSource
+
+    chosen = {
+        "--corpus": corpus != options.CORPUS,
+        "--tokens": tokens != options.TOKENS,
+        "--device": device != "auto",
+        "--dtype": dtype != "auto",
+    }
+    if named := [name for name, is_chosen in chosen.items() if is_chosen]:
+        raise typer.BadParameter(
+            f"{named[0]} goes without --host: what the service was started with is what it has"
+        )
+    source = RemoteSource.open(host, sae)
+    if subject not in (options.SUBJECT, source.subject):
+        source.close()
+        raise ServiceError(f"{host} serves {source.subject}, not {subject}: leave --subject out.")
+    return source
 
 
-def indices(text: str, source: ModelSource) -> list[int]:
+def default_sae() -> str:
+    """The SAE that comes with Sagescope. Raises SAEError where none does."""
+    from ...sae.loading import pretrained_names
+
+    names = pretrained_names()
+    if not names:
+        raise SAEError("No SAE comes with this installation: name one with --sae.")
+    return names[0]
+
+
+def indices(text: str, source: FeatureSource) -> list[int]:
     from ..features import FeatureList
 
     try:

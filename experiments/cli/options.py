@@ -26,6 +26,14 @@ Corpus = Annotated[str, typer.Option("--corpus", help="Text: a built-in, file, f
 Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of it to collect.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="URL",
+        help="A service (see `serve`) that runs subject and SAE; it has chosen corpus and tokens.",
+    ),
+]
 JournalPath = Annotated[
     Path | None,
     typer.Option(

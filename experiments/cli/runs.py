@@ -46,6 +46,7 @@ def explain(
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -73,14 +74,14 @@ def explain(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
     if dry_run:
-        with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+        with opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source:
             indices = opening.indices(features, source)
             left = opening.left_in(run, journal, indices, retry_failed)
             output.print_estimate(source, left, how, run_budget, as_json)
         return
     with (
         opening.open_journal(journal, create=True) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
     ):
         indices = opening.indices(features, source)
         with ProgressBar() as bar:
@@ -136,6 +137,7 @@ def score(
     retry_failed: options.RetryFailed = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -145,7 +147,7 @@ def score(
 
     with (
         opening.open_journal(journal) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         found = score_run(
@@ -262,6 +264,7 @@ def calibrate(
     tokens: options.Tokens = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -270,7 +273,7 @@ def calibrate(
 
     with (
         opening.open_journal(journal) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
     ):
         found = calibrated(source, name, journal=file, seed=seed)
     if as_json:

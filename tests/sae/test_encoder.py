@@ -131,13 +131,13 @@ def test_rows_without_tokens_take_no_pass(rows, architecture, made, subject, mon
         made / f"no-bos-{architecture}", architecture, metadata={"prepend_bos": False}
     )
     reader = LatentReader(subject, load_sae(str(folder)))
-    run, seen = type(subject).activations, []
+    run, seen = type(subject).activations_at, []
 
-    def counted(self, ids, at):
+    def counted(self, ids, points):
         seen.append(len(ids))
-        return run(self, ids, at)
+        return run(self, ids, points)
 
-    monkeypatch.setattr(type(subject), "activations", counted)
+    monkeypatch.setattr(type(subject), "activations_at", counted)
     found = reader.run(rows)
     assert found.starts[-1] == sum(map(len, rows))
     assert sum(seen) == sum(map(bool, rows))
