@@ -25,7 +25,7 @@ from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..agents.wording import check_prompts
 from ..prompts.render import digest
-from ..sae.errors import BudgetExhausted, JournalError, SagescopeError
+from ..sae.errors import BudgetExhausted, JournalError, SagescopeError, ServiceError
 from ..sae.source import FeatureSource
 from .calls import RunCalls, spending_of
 from .facts import exemplars_of, facts_of, versions
@@ -231,7 +231,7 @@ def beside_random_weights(
                 controls=False,
                 watch=watch,
             )
-        except JournalError:
+        except (JournalError, ServiceError):
             raise
         except SagescopeError as error:
             absent(run, sentence(error))
@@ -364,7 +364,7 @@ class _Worker:
                 for feature in self.job.features:
                     group.create_task(one(feature))
         except ExceptionGroup as errors:
-            # What reaches here concerns the whole run (the journal): the first says enough.
+            # What reaches here concerns the whole run (the journal, the service): the first says enough.
             raise errors.exceptions[0] from None
 
     async def score(self) -> None:
@@ -408,8 +408,8 @@ class _Worker:
                 )
             self.run.write("started", {}, feature)
             conclusion = await self._conclude(feature, known, spending)
-        except JournalError:
-            raise
+        except (JournalError, ServiceError):
+            raise  # no feature's own trouble: the others would fail alike
         except Exception as caught:
             log.info("feature %d failed", feature, exc_info=True)
             conclusion, error = _failure(caught, spending), caught

@@ -1,0 +1,166 @@
+"""Commands as processes of their own, forked from one that has imported what most of them need."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import sqlite3
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(
+    ["sagescope.experiments.cli", "sagescope.experiments.jobs", "sagescope.experiments.scoring",
+     "sagescope.experiments.results", "sagescope.experiments.tables", "scipy.stats"]
+)  # fmt: skip
+#: What every test runs, unless it says otherwise.
+EXPLAIN = tuple(
+    "explain -f 0-2 --concurrency 1 --scorers predictive --no-controls --json".split()
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended. code: negative for a signal."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def sentence(self) -> str:
+        """The last line that it told its user."""
+        return self.stderr.strip().splitlines()[-1] if self.stderr.strip() else ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The results it printed, but for the seconds they took and where a mind stood."""
+        assert self.code == 0, self.stderr
+        rows = [json.loads(line) for line in self.stdout.splitlines()]
+        for row in rows:
+            row.pop("mind")
+            for name in ("seconds", "unanswered"):
+                row["cost"].pop(name)
+        return rows
+
+
+@dataclass
+class Child:
+    """A command at work in `folder`.
+
+    pause: seconds that each measurement of the planted source takes. limit: how many bytes a file
+    may grow to. planted: whether the planted source stands behind the command, or a real one.
+    """
+
+    folder: Path
+    words: tuple[str, ...]
+    pause: float = 0.0
+    limit: int | None = None
+    planted: bool = True
+    process: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._said = [self.folder / f".{name}-{time.monotonic_ns()}" for name in ("out", "err")]
+        args = self.folder, self.words, self.pause, self.limit, self.planted, self._said
+        self.process = _processes.Process(target=_command, args=args)
+        self.process.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    def send(self, signal: int) -> None:
+        """Send it a signal."""
+        os.kill(self.process.pid, signal)
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        self.process.join(120)
+        assert self.process.exitcode is not None, "it never ended"
+        return Ended(self.process.exitcode, *(path.read_text() for path in self._said))
+
+
+def _command(
+    folder: Path,
+    words: tuple[str, ...],
+    pause: float,
+    limit: int | None,
+    is_planted: bool,
+    said: list[Path],
+) -> None:
+    for path, number in zip([os.devnull, *said], range(3), strict=True):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
+    os.chdir(folder)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    from sagescope.experiments import cli
+
+    if is_planted:
+        import planted
+
+        source = planted.PlantedSource(pause)
+        cli.opening.open_source = lambda *spec: contextlib.nullcontext(source)
+    else:
+        import torch
+
+        from sagescope.sae import collect
+
+        torch.set_num_threads(1)
+        # Many shards of a small corpus.
+        collect.SHARD_TOKENS, collect.WINDOWS_AT_ONCE = 600, 4
+    sys.argv = ["sagescope", *words]
+    cli.main()
+
+
+# --- What stands in a journal ---------------------------------------------------------------------
+
+
+def events_in(journal: Path, kind: str = "%") -> int:
+    """How many events of a kind the journal holds by now."""
+    if not journal.exists():
+        return 0
+    connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+    try:
+        count = "SELECT COUNT(*) FROM events WHERE kind LIKE ?"
+        return connection.execute(count, [kind]).fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+    finally:
+        connection.close()
+
+
+def finished(journal: Path) -> dict[tuple[int, str], list[str]]:
+    """By feature and kind, what concluded and scored features hold, as it was written."""
+    connection = sqlite3.connect(journal)
+    try:
+        found = connection.execute(
+            "SELECT feature, kind, payload FROM events"
+            " WHERE kind IN ('concluded', 'scored', 'call') AND feature IS NOT NULL ORDER BY id"
+        ).fetchall()
+    finally:
+        connection.close()
+    kept: dict[tuple[int, str], list[str]] = {}
+    for feature, kind, payload in found:
+        kept.setdefault((feature, kind), []).append(payload)
+    return kept
+
+
+def until_events(child: Child, journal: Path, count: int, kind: str = "%") -> None:
+    """Wait until the journal holds so many events."""
+    while events_in(journal, kind) < count:
+        assert child.is_alive, f"it ended first: {child.end()}"
+        time.sleep(0.002)
+
+
+# --- What stands in the way -----------------------------------------------------------------------
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """A file that takes all room but so many bytes."""
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    ballast.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - leave)))
+    return ballast
