@@ -51,7 +51,9 @@ def opened(path: Path | None) -> sqlite3.Connection:
             path.parent.mkdir(parents=True, exist_ok=True)
         is_frozen = path is not None and _is_frozen(path)
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro&immutable=1" if path and is_frozen else path or ":memory:",
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+            if path and is_frozen
+            else path or ":memory:",
             PATIENCE,
             isolation_level=None,
             check_same_thread=False,

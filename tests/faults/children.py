@@ -18,9 +18,7 @@ _processes.set_forkserver_preload(
      "sagescope.experiments.results", "sagescope.experiments.tables", "scipy.stats"]
 )  # fmt: skip
 #: What every test runs, unless it says otherwise.
-EXPLAIN = tuple(
-    "explain -f 0-2 --concurrency 1 --scorers predictive --no-controls --json".split()
-)
+EXPLAIN = tuple("explain -f 0-2 --concurrency 1 --scorers predictive --no-controls --json".split())
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ class Child:
     """A command at work in `folder`.
 
     pause: seconds that each measurement of the planted source takes. limit: how many bytes a file
-    may grow to. planted: whether the planted source stands behind the command, or a real one.
+    may grow to. planted: whether the planted source stands behind the command, or a real one. home:
+    where evidence goes. hasty: whether providers are tried again at once, and not after seconds.
     """
 
     folder: Path
@@ -60,13 +59,18 @@ class Child:
     pause: float = 0.0
     limit: int | None = None
     planted: bool = True
+    home: Path | None = None
+    hasty: bool = False
     process: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self._said = [self.folder / f".{name}-{time.monotonic_ns()}" for name in ("out", "err")]
-        args = self.folder, self.words, self.pause, self.limit, self.planted, self._said
-        self.process = _processes.Process(target=_command, args=args)
+        self.process = _processes.Process(target=_command, args=(self._told(), self._said))
         self.process.start()
+
+    def _told(self) -> dict[str, Any]:
+        names = ("folder", "words", "pause", "limit", "planted", "home", "hasty")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def is_alive(self) -> bool:
@@ -83,36 +87,49 @@ class Child:
         return Ended(self.process.exitcode, *(path.read_text() for path in self._said))
 
 
-def _command(
-    folder: Path,
-    words: tuple[str, ...],
-    pause: float,
-    limit: int | None,
-    is_planted: bool,
-    said: list[Path],
-) -> None:
+def _command(told: dict[str, Any], said: list[Path]) -> None:
+    """What a child does, in its process."""
     for path, number in zip([os.devnull, *said], range(3), strict=True):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
-    os.chdir(folder)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    os.chdir(told["folder"])
+    if told["home"]:
+        os.environ["SAGESCOPE_HOME"] = str(told["home"])
+    if told["limit"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (told["limit"],) * 2)
     from sagescope.experiments import cli
 
-    if is_planted:
+    if told["hasty"]:
+        from sagescope.agents.llm import client
+
+        patience = client.Patience(first=0.01, longest=0.02)
+        client.Patience = lambda: patience
+    if told["planted"]:
         import planted
 
-        source = planted.PlantedSource(pause)
+        source = planted.PlantedSource(told["pause"])
         cli.opening.open_source = lambda *spec: contextlib.nullcontext(source)
     else:
-        import torch
-
-        from sagescope.sae import collect
-
-        torch.set_num_threads(1)
-        # Many shards of a small corpus.
-        collect.SHARD_TOKENS, collect.WINDOWS_AT_ONCE = 600, 4
-    sys.argv = ["sagescope", *words]
+        _collect_in_small_steps(told["pause"])
+    sys.argv = ["sagescope", *told["words"]]
     cli.main()
+
+
+def _collect_in_small_steps(pause: float) -> None:
+    """Many shards of a small corpus, and time to do something to a host between two passes."""
+    import torch
+
+    from sagescope.sae import collect
+    from sagescope.sae.encoder import LatentReader
+
+    torch.set_num_threads(1)
+    collect.SHARD_TOKENS, collect.WINDOWS_AT_ONCE = 600, 4
+    run = LatentReader.run
+
+    def slowly(*args: Any) -> Any:
+        time.sleep(pause)
+        return run(*args)
+
+    LatentReader.run = slowly
 
 
 # --- What stands in a journal ---------------------------------------------------------------------

@@ -73,7 +73,9 @@ def kept() -> Callable[[dict, Path], str]:
 
     def kept(before: dict, journal: Path) -> str:
         now = finished(journal)
-        gone = [key for key, payloads in before.items() if now.get(key, [])[: len(payloads)] != payloads]
+        gone = [
+            key for key, payloads in before.items() if now.get(key, [])[: len(payloads)] != payloads
+        ]
         assert not gone, f"lost: {gone}"
         return "nothing"
 
@@ -86,7 +88,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"a small disk needs mount, which is refused here: {mounted.stderr.strip()}")

@@ -19,7 +19,9 @@ STOPPED = "sagescope: Stopped. What was done is kept. Run the same command again
         ("Ctrl-C", signal.SIGINT, 130, STOPPED),
     ],
 )
-def test_a_signal_at_random_moments(name, sent, code, sees, start, run, kept, tell, unbroken, tmp_path: Path):
+def test_a_signal_at_random_moments(
+    name, sent, code, sees, start, run, kept, tell, unbroken, tmp_path: Path
+):
     journal = tmp_path / "sagescope.db"
     draw = random.Random()
     moments = sorted(draw.sample(range(5, 200), 2))
