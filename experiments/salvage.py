@@ -49,10 +49,13 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
         )
     known = {run[0] for run in runs}
     events = [event for event in events if event[1] in known]
-    with explained(target), contextlib.closing(opened(target)) as connection:
-        with transaction(connection):
-            connection.executemany("INSERT INTO runs VALUES (?, ?, ?, ?)", runs)
-            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
+    with (
+        explained(target),
+        contextlib.closing(opened(target)) as connection,
+        transaction(connection),
+    ):
+        connection.executemany("INSERT INTO runs VALUES (?, ?, ?, ?)", runs)
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
     with Journal.open(target) as journal:
         done = sum(run.done for run in journal.runs())
     return Salvaged(len(runs), len(events), done, runs_whole and events_whole)

@@ -18,7 +18,19 @@ _processes.set_forkserver_preload(
      "sagescope.experiments.results", "sagescope.experiments.tables", "scipy.stats"]
 )  # fmt: skip
 #: What every test runs, unless it says otherwise.
-EXPLAIN = tuple("explain -f 0-2 --concurrency 1 --scorers predictive --no-controls --json".split())
+EXPLAIN = tuple(
+    [
+        "explain",
+        "-f",
+        "0-2",
+        "--concurrency",
+        "1",
+        "--scorers",
+        "predictive",
+        "--no-controls",
+        "--json",
+    ]
+)
 
 
 @dataclass(frozen=True)

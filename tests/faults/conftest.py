@@ -52,13 +52,13 @@ def unbroken(tmp_path_factory) -> list[dict]:
 
 
 @pytest.fixture
-def tell(record_property, tmp_path: Path) -> Tell:
+def tell(request, tmp_path: Path) -> Tell:
     """Put a row into the table of docs/faults.md: (fault, what the user sees, lost, what then)."""
 
     def tell(fault: str, sees: str, lost: str, then: str) -> None:
         sees = re.sub(r"/\S*/(?=[\w.-])", "", sees.replace(f"{tmp_path}/", ""))
         row = f"| {fault} | {sees} | {lost} | {then} |"
-        record_property("fault", row)
+        request.node.user_properties.append(("fault", row))
         if WRITING not in os.environ:
             assert row in PAGE.read_text("utf-8").splitlines(), (
                 f"docs/faults.md holds another row, or none; `make faults` writes it: {row}"

@@ -10,7 +10,7 @@ from children import Child, finished, until_events
 from sagescope.agents.llm.retry import Patience
 from sagescope.experiments.loopback import LoopbackProvider
 
-EXPLAIN = tuple("explain -f 0-2 --concurrency 1 --no-score --json --mind".split())
+EXPLAIN = tuple(["explain", "-f", "0-2", "--concurrency", "1", "--no-score", "--json", "--mind"])
 
 
 def mind(server: LoopbackProvider) -> str:
