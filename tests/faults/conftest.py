@@ -57,6 +57,7 @@ def tell(request, tmp_path: Path) -> Tell:
 
     def tell(fault: str, sees: str, lost: str, then: str) -> None:
         sees = re.sub(r"/\S*/(?=[\w.-])", "", sees.replace(f"{tmp_path}/", ""))
+        sees = re.sub(r"\b[0-9a-f]{24}\b", "…", sees)
         row = f"| {fault} | {sees} | {lost} | {then} |"
         request.node.user_properties.append(("fault", row))
         if WRITING not in os.environ:

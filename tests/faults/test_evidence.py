@@ -50,7 +50,7 @@ def test_a_full_disk(real, collected, run, small_disk: Path, tell):
     assert contents(small_disk) == collected
     tell(
         "the disk is full while evidence is collected",
-        stopped.sentence.partition("sagescope: ")[2] and stopped.sentence,
+        stopped.sentence,
         "nothing",
         "goes on after the last whole shard, to the same bytes",
     )
