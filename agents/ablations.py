@@ -69,6 +69,13 @@ class Ablated:
         """See Reasoner."""
         return await self.mind.refine(notebook) if self.ablation.refinement else []
 
+    async def settle(self, notebook: Notebook) -> Sequence[ProbeDesign]:
+        """See Reasoner."""
+        if self.ablation.probes != "designed":
+            return []
+        designs = await self.mind.settle(notebook)
+        return designs if self.ablation.negatives else [one for one in designs if one.fires]
+
     async def conclude(self, notebook: Notebook) -> Explanation:
         """See Reasoner."""
         return await self.mind.conclude(notebook)

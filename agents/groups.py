@@ -9,12 +9,13 @@ import numpy as np
 
 from ..sae.evidence import FIRES_AT, SplitEvidence
 from ..sae.tokens import TokenTable
-from .notebook import Notebook, counted
+from .notebook import Notebook
 from .records import MeasuredGroup, Outcome, Probe
 from .rules.language import Clause, Rule
 from .rules.match import Matcher
 from .rules.render import label
 from .rules.sample import matcher_of
+from .verdicts import counted
 
 
 def coverage(rule: Rule, notebook: Notebook) -> float:

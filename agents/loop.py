@@ -15,7 +15,7 @@ from ..sae.errors import BudgetExhausted
 from ..sae.source import FeatureSource
 from .budget import Spending
 from .groups import groups_of, tested
-from .notebook import Notebook, counted
+from .notebook import Notebook
 from .records import (
     Conclusion,
     Explanation,
@@ -26,6 +26,7 @@ from .records import (
     Record,
 )
 from .rules.language import Rule
+from .verdicts import counted
 
 
 class Recorder(Protocol):
@@ -76,6 +77,10 @@ class Reasoner(Protocol):
 
     async def refine(self, notebook: Notebook) -> Sequence[Proposal]:
         """Better hypotheses, from what came back; none when nothing would change."""
+        ...
+
+    async def settle(self, notebook: Notebook) -> Sequence[ProbeDesign]:
+        """Probes of what would be concluded now; none when enough were run, or nothing can be told."""
         ...
 
     async def conclude(self, notebook: Notebook) -> Explanation:
@@ -213,6 +218,17 @@ class Investigation:
         self._record("outcome", *outcomes)
         return outcomes
 
+    async def settle(self) -> bool:
+        """Probe what would be concluded now. Returns whether there was something to probe.
+
+        Raises BudgetExhausted as `probe` does.
+        """
+        designs = await self.mind.settle(self.notebook)
+        if designs:
+            await self.probe(designs)
+            self.judge()
+        return bool(designs)
+
     async def refine(self) -> list[Hypothesis]:
         """The mind's better hypotheses, from what came back; none when nothing would change."""
         return self.add(await self._refinements())
@@ -266,13 +282,17 @@ def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
 async def run_loop(loop: Investigation) -> Conclusion:
     """Bring an investigation from its beginning to its end.
 
-    Deterministic under (feature, seed) for a deterministic mind. A budget that runs out ends the
-    loop; the mind then concludes with what is known.
+    Deterministic under (feature, seed) for a deterministic mind. When nothing refines what there
+    is any more, what it comes to is probed on its own, so that the conclusion does not rest on the
+    hypothesis that came last and was tested least. A budget that runs out ends the loop; the mind
+    then concludes with what is known.
     """
     status = "concluded"
     try:
         await loop.propose()
         while loop.fires and await loop.round():
+            pass
+        while loop.fires and await loop.settle():
             pass
     except BudgetExhausted:
         status = "out_of_budget"

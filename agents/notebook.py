@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,9 @@ from ..sae.evidence import FeatureStats, SplitEvidence
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
 from .budget import Spending
-from .records import Hypothesis, Outcome, Probe, ProbeCounts, Verdict
+from .records import Hypothesis, Outcome, Probe, Verdict
+from .verdicts import counted
 
-#: From this posterior a hypothesis tested on both sides is confirmed; below the second, refuted.
-CONFIRMED, REFUTED = 0.8, 0.5
 #: Probes that ask whether the place in the text matters: purpose → what they do to the trigger.
 POSITION_TESTS = {"bare": "alone", "moved to the start": "as the first word"}
 
@@ -79,28 +78,6 @@ class Notebook:
             if verdicts[h.id].status != "refuted"
             and not (verdicts[h.id].replaced or verdicts[h.id].dropped)
         ]
-
-
-def counted(trials: Iterable[tuple[Probe, Outcome]]) -> ProbeCounts:
-    """What probes say together (rule: see ProbeCounts)."""
-    agreed = {True: [0, 0], False: [0, 0]}
-    for probe, outcome in trials:
-        agreed[probe.fires][0] += outcome.agreed
-        agreed[probe.fires][1] += 1
-    fires, silent = agreed[True], agreed[False]
-    posterior = min((hits + 1) / (runs + 2) for hits, runs in (fires, silent))
-    if not fires[1] + silent[1]:
-        status = "untested"
-    elif posterior >= CONFIRMED and fires[1] and silent[1]:
-        status = "confirmed"
-    else:
-        status = "refuted" if posterior < REFUTED else "open"
-    return ProbeCounts(
-        status=status,
-        fires_as_predicted=(fires[0], fires[1]),
-        silent_as_predicted=(silent[0], silent[1]),
-        posterior=posterior,
-    )
 
 
 def measured(outcomes: Sequence[Outcome]) -> list[TokenActivations]:

@@ -76,10 +76,12 @@ class ProbeCounts(Record):
 
     fires_as_predicted and silent_as_predicted: (agreed, run) of the probes that should fire and of
     those that should not; probes that only move the trigger are left out, since many features are
-    silent at the start of any text, whatever it says. posterior: probability that a fresh probe
-    agrees (mean of a Beta(1, 1) prior with the counts, the lower of the two sides). status:
-    "confirmed" from .8 with both sides tested, "refuted" below .5, "untested" without any probe,
-    else "open".
+    silent at the start of any text, whatever it says. posterior: probability that a fresh probe of
+    the weaker side agrees: the mean of a Beta prior, fitted to what fresh probes of other features
+    did, with each probe counted half; .5 for a side without probes. status: "refuted" where fewer
+    than half of a side's probes agree, "confirmed" where it is more likely than not (uniform priors)
+    that both sides agree at least .8 of the time (five of five on both are enough, four are not),
+    "untested" without any probe, else "open".
     """
 
     status: Standing = "untested"

@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from ..agents.notebook import CONFIRMED, POSITION_TESTS
+from ..agents.notebook import POSITION_TESTS
 from ..agents.records import Hypothesis, Standing, Verdict
 from ..agents.rules.language import Rule
 from ..agents.rules.match import predict
 from ..agents.rules.write import firing_drafts, near_miss_drafts, variant_drafts
+from ..agents.verdicts import CONFIRMED, agreement
 from ..sae.evidence import FIRES_AT
 from ..sae.source import FeatureSource
 from .jobs import run_to_end
@@ -190,8 +191,8 @@ def fresh_probes(
 
 def _weaker(verdict: Verdict) -> bool:
     """The side that the posterior is of: True for the probes that should fire."""
-    fires, silent = verdict.fires_as_predicted, verdict.silent_as_predicted
-    return (fires[0] + 1) / (fires[1] + 2) <= (silent[0] + 1) / (silent[1] + 2)
+    fires = agreement(True, *verdict.fires_as_predicted)
+    return fires <= agreement(False, *verdict.silent_as_predicted)
 
 
 # -------------------------------------------------------------------- figures

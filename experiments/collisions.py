@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,14 @@ class Collisions:
 
     features: those that have labels. groups: ids of features, each group of two or more whose
     label sets are equal; order, case and white space do not count. near: how many have labels whose
-    embedding is near another's, the equal ones among them; None where that was not asked.
+    embedding is near another's, the equal ones among them; None where that was not asked. pairs: the
+    near ones, each with the cosine of their labels, the nearest first.
     """
 
     features: int
     groups: tuple[tuple[str, ...], ...]
     near: int | None = None
+    pairs: tuple[tuple[str, str, float], ...] = ()
 
     @property
     def same(self) -> int:
@@ -42,6 +45,18 @@ class Collisions:
     def near_share(self) -> float | None:
         """Share of features whose labels are nearly another's; None where that is not known."""
         return None if self.near is None or self.features < 2 else self.near / self.features
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "features": self.features,
+            "same": self.same,
+            "near": self.near,
+            "groups": [list(group) for group in self.groups],
+            "pairs": [
+                {"features": [one, other], "cosine": cosine} for one, other, cosine in self.pairs
+            ],
+        }
 
     def line(self) -> str:
         """In one line; "" with fewer than two features."""
@@ -60,8 +75,11 @@ def collisions(
     for feature, labels in labelled.items():
         groups.setdefault(labels, []).append(feature)
     shared = tuple(tuple(group) for group in groups.values() if len(group) > 1)
-    n_near = None if vectors is None else _near([*labelled.values()], vectors, near)
-    return Collisions(len(labelled), shared, n_near)
+    if vectors is None:
+        return Collisions(len(labelled), shared)
+    pairs = _near(labelled, vectors, near)
+    close = {feature for one, other, _ in pairs for feature in (one, other)}
+    return Collisions(len(labelled), shared, len(close), pairs)
 
 
 def _labels(result: Result) -> frozenset[str]:
@@ -69,10 +87,17 @@ def _labels(result: Result) -> frozenset[str]:
     return frozenset(word for word in words if word)
 
 
-def _near(labels: Sequence[frozenset[str]], vectors: Vectors, near: float) -> int:
-    if not labels:
-        return 0
-    rows = np.asarray(vectors(["; ".join(sorted(one)) for one in labels]), np.float64)
-    cosines = rows @ rows.T
-    np.fill_diagonal(cosines, -1.0)
-    return int((cosines.max(axis=1) >= near - 1e-6).sum())
+def _near(
+    labelled: Mapping[str, frozenset[str]], vectors: Vectors, near: float
+) -> tuple[tuple[str, str, float], ...]:
+    """Pairs of features whose labels are near each other, with the cosine, the nearest first."""
+    if not labelled:
+        return ()
+    rows = np.asarray(vectors(["; ".join(sorted(one)) for one in labelled.values()]), np.float64)
+    cosines = np.triu(rows @ rows.T, 1)
+    names = [*labelled]
+    found = [
+        (names[i], names[j], round(float(cosines[i, j]), 6))
+        for i, j in zip(*np.nonzero(cosines >= near - 1e-6), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda pair: -pair[2]))

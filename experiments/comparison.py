@@ -12,7 +12,7 @@ from .journal import Run
 from .results import Result, results_of
 from .scoring import Score
 from .scoring.compare import NOT_SHOWN, Difference, corrected, difference
-from .summary import COLUMNS, by_stratum
+from .summary import by_stratum, columns_of, simulator_in
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def compare(
 
     scores: names of scores; None for those of every table. Features are paired by their whole name.
     Holm's correction is over all pairs and scores of a stratum. Raises JournalError for fewer than
-    two runs, for runs without a common feature, and for a score that no run has.
+    two runs, for runs without a common feature, for runs that different simulators answered for, and
+    for a score that no run has.
     """
     if len(results) < 2:
         raise JournalError("There is nothing to compare: name two runs or more.")
@@ -82,8 +83,10 @@ def compare(
     common = set.intersection(*(set(found) for found in by_run.values()))
     if not common:
         raise JournalError(f"The runs {', '.join(by_run)} have no feature in common.")
+    _check_simulators(by_run, common)
     known = {name for found in by_run.values() for one in found.values() for name in one.scores}
-    chosen = [name for name in COLUMNS if name in known] if scores is None else list(scores)
+    usual = columns_of([one for found in by_run.values() for one in found.values()])
+    chosen = [name for name in usual if name in known] if scores is None else list(scores)
     if missing := [name for name in chosen if name not in known]:
         raise JournalError(
             f"No run has the score {missing[0]!r}: `sagescope score` makes more; there are "
@@ -98,6 +101,20 @@ def compare(
     ]
     every = set.union(*(set(found) for found in by_run.values()))
     return Comparison(tuple(by_run), len(common), len(every - common), tuple(rows))
+
+
+def _check_simulators(by_run: Mapping[str, Mapping[str, Result]], common: set[str]) -> None:
+    """Raise JournalError where two runs were scored by different simulators on a feature."""
+    for feature in sorted(common):
+        by = {name: simulator_in(found[feature]) for name, found in by_run.items()}
+        scored = [(name, simulator) for name, simulator in by.items() if simulator]
+        for name, simulator in scored[1:]:
+            if simulator != scored[0][1]:
+                raise JournalError(
+                    f"For {feature} the simulator {scored[0][1]} answered in {scored[0][0]} and "
+                    f"{simulator} in {name}, so their scores cannot be compared: score both runs "
+                    f"with the same --simulator and --scorer-mind."
+                )
 
 
 def _rows(

@@ -2,29 +2,33 @@
 
 An SAE's features can look explicable on a model that was never trained (Heap et al. 2025, "Sparse
 autoencoders can interpret randomly initialized transformers"): what is explained then is the text
-and the SAE, not the model. So a few features of the same SAE on that model are drawn by the rule of
-the demo, explained by the same explainer with the same mind and budget, and scored by the same
+and the SAE, not the model. So a few features of the same SAE on that model are drawn, each of the
+stratum and about the density of one of the run's, explained by the same explainer with the same mind and budget, and scored by the same
 scorers, as a run of its own beside the run (`RUN.random-weights`). They are other features than the
-run's: each of the run's stands beside one of the same stratum, where there is one.
+run's: each of the run's stands beside the one of the same stratum that is nearest in density, and
+beside none where all are more than ALIKE times as dense, or as sparse.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..sae.errors import SagescopeError
 from ..sae.source import FeatureSource
-from .features import draw
 from .journal import Run
 from .results import Result, standing_events, with_scores
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Features of the model with random weights where nobody has chosen: enough for a mean, and, with
 #: the tokens below, some twenty seconds on two cores the first time.
 FEATURES = 8
 #: Tokens of the corpus that are collected on it, or as many as the run's own evidence, if fewer.
 TOKENS = 20_000
+#: Densities may differ by this factor, and a feature must have fired so often to be explained at all.
+ALIKE, FIRED_AT_LEAST = 2.0, 20
 
 
 def usual(is_language_model: bool) -> int:
@@ -38,20 +42,51 @@ def random_source(source: FeatureSource) -> FeatureSource | None:
     return make(TOKENS) if make else None
 
 
-def drawn(source: FeatureSource, n: int, seed: int) -> list[int]:
-    """n features of that source, or as many as fire often enough; see `features.draw`."""
-    for count in range(n, 0, -1):
-        try:
-            return draw(source.evidence, count, seed)
-        except SagescopeError:
-            continue
-    return []
+def matched(
+    source: FeatureSource, features: Sequence[int], other: FeatureSource, n: int, seed: int
+) -> list[int]:
+    """Up to n features of the other source, each like one of `features` of the source.
+
+    The seed draws those that are matched, of both strata by turns: each gets the nearest in density
+    that is left of its stratum, if there is one within ALIKE that fired often enough.
+    """
+    table = _figures(other)
+    left = table[table["fired"] >= FIRED_AT_LEAST]
+    own = _figures(source)
+    own = own.loc[[f for f in features if f in own.index and own.loc[f, "density"] > 0]]
+    own = own.sample(frac=1, random_state=seed)
+    turns = own.groupby("stratum").cumcount().argsort(kind="stable")
+    found: list[int] = []
+    for wanted in own.iloc[turns].itertuples():
+        pool = left[left["stratum"] == wanted.stratum]["density"]
+        place = nearest(float(wanted.density), dict(pool))
+        if place is not None and len(found) < n:
+            found.append(int(place))
+            left = left.drop(index=place)
+    return sorted(found)
 
 
-def stand_beside(run: Run, results: Sequence[Result]) -> None:
+def densities(source: FeatureSource) -> dict[int, float]:
+    """Feature → the share of tokens of `explain` that it fires on."""
+    return {int(feature): float(one) for feature, one in _figures(source)["density"].items()}
+
+
+def nearest(density: float, pool: Mapping[int, float]) -> int | None:
+    """The one of a pool (feature → density) that is nearest by ratio; None where none is ALIKE."""
+    apart = {one: abs(math.log(other / density)) for one, other in pool.items() if other > 0}
+    best = min(apart, key=lambda one: (apart[one], one), default=None)
+    return best if best is not None and apart[best] <= math.log(ALIKE) + 1e-9 else None
+
+
+def _figures(source: FeatureSource) -> DataFrame:
+    return source.evidence.reader("explainer").table("explain")
+
+
+def stand_beside(run: Run, results: Sequence[Result], density: Mapping[int, float]) -> None:
     """Write the scores of features with random weights beside those of the run's features.
 
-    results: of the random-weights run. A feature gets the same one every time.
+    results: of the random-weights run; density: of its features. A feature gets the same one every
+    time, and a word where none is like it.
     """
     scored = [one for one in results if any(one.scores.values())]
     if not scored:
@@ -61,9 +96,14 @@ def stand_beside(run: Run, results: Sequence[Result]) -> None:
         if not standing.get("explanation"):
             continue
         stratum = (standing.get("facts") or {}).get("stratum")
-        pool = [one for one in scored if one.stratum == stratum] or scored
-        place = int(hashlib.sha256(f"{run.config['seed']} {feature}".encode()).hexdigest(), 16)
-        _write(run, feature, standing, _payload(pool[place % len(pool)]))
+        own = ((standing.get("facts") or {}).get("stats") or {}).get("density") or 0.0
+        pool = {one.index: one for one in scored if one.stratum == stratum}
+        like = nearest(own, {index: density[index] for index in pool}) if own else None
+        if like is None:
+            why = f"no {stratum} feature of the model with random weights fires about as often"
+            _write(run, feature, standing, {"of": "random_weights", "why": why})
+        else:
+            _write(run, feature, standing, _payload(pool[like], density[like]))
 
 
 def absent(run: Run, why: str) -> None:
@@ -73,13 +113,14 @@ def absent(run: Run, why: str) -> None:
             _write(run, feature, standing, {"of": "random_weights", "why": why})
 
 
-def _payload(result: Result) -> dict[str, Any]:
+def _payload(result: Result, density: float) -> dict[str, Any]:
     details = {**result.details.get("explanation", {}), "items": []}
     kept = {"failed": {}, "more": {}, "recall_by_quantile": []}
     return {
         "of": "random_weights",
         "feature": result.feature,
         "run": result.run,
+        "density": density,
         "scores": {name: one.model_dump() for name, one in result.scores.items() if one},
         "details": {**{key: details.get(key, empty) for key, empty in kept.items()}, "items": []},
         "scorers": [],

@@ -20,13 +20,16 @@ from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
 from .journal import Run
 from .page import environment, template
+from .quartiles import low_activation, low_activation_line
 from .results import Result
 from .summary import (
     BANDS,
     BLIND_LINE,
-    COLUMNS,
+    NO_CONTROL,
+    NO_CONTROL_LINE,
     ROWS,
     band_name,
+    columns_of,
     control_line,
     cost_line,
     count,
@@ -96,8 +99,11 @@ def render_report(run: Run) -> str:
         words=word_line(results),
         uncontrolled=control_line(results),
         blind_line=BLIND_LINE,
+        low_line=low_activation_line(results),
         cost=cost_line(results),
-        columns=COLUMNS,
+        columns=columns_of(results),
+        no_control=NO_CONTROL,
+        no_control_line=NO_CONTROL_LINE if any(one.uncontrolled for one in results) else "",
         rows=ROWS,
         bands=[band_name(band) for band in BANDS],
     )
@@ -112,6 +118,7 @@ def _template() -> Any:
         outcome_pieces=outcome_pieces,
         scores_of=scores_of,
         recalls_of=recalls_of,
+        low_activation=low_activation,
         group_line=group_line,
     )
     return template(made, "report.html.j2")

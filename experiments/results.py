@@ -41,7 +41,7 @@ UNCONTROLLED = "scored without controls; `sagescope score` makes them"
 RULE = "rule"
 
 #: What a "scored" event tells of its making.
-ABOUT = ("explanation_of", "feature", "run", "simulator", "why")
+ABOUT = ("explanation_of", "feature", "density", "run", "simulator", "judge", "why")
 
 #: Scores by name; None for one that was not made.
 Scores = dict[str, Score | None]
@@ -120,7 +120,8 @@ class Result(_Frozen):
     feature: SUBJECT/SAE/INDEX. details: per score set, what stands behind the headline scores
     (recall by activation quantile, the mixture of contexts, items that failed), and why a control
     is missing. error: what went wrong, for "failed". controlled: whether controls stand beside the
-    scores. blind: score → what it does not see of a label, "extra" or "missing".
+    scores. uncontrolled: the scores beside which no control was scored, though they have a value.
+    blind: score → what it does not see of a label, "extra" or "missing".
     """
 
     feature: str
@@ -137,6 +138,7 @@ class Result(_Frozen):
     error: str | None = None
     details: dict[str, Any] = {}
     controlled: bool = True
+    uncontrolled: tuple[str, ...] = ()
     blind: dict[str, tuple[Blind, ...]] = {}
     scoring_cost: ScoringCost = ScoringCost()
 
@@ -194,14 +196,15 @@ def _count(standing: dict[str, Any], event: Event) -> None:
 def with_scores(before: Mapping[str, Any] | None, event: Mapping[str, Any]) -> dict[str, Any]:
     """What was scored before and a new "scored" event together; the new one counts where both do.
 
-    Scores of two kinds of simulators do not stand side by side: the new ones replace the others.
+    Scores of two kinds of simulators, or of two judges, do not stand side by side: the new ones
+    replace the others.
     """
     # What was spent stays spent, whatever becomes of the scores.
     costs = [one["cost"] for one in (before or {}, event) if "cost" in one]
     cost = {"cost": _together(costs)} if costs else {}
     if before and "scores" in before and "why" in event:
         return {**before, **cost}  # what was scored stands, whatever fails later
-    before = made_with(before, event.get("simulator", RULE))
+    before = made_with(before, event.get("simulator", RULE), event.get("judge"))
     if not before or "why" in before or "why" in event:
         return {**event, **cost}
     return {
@@ -231,9 +234,16 @@ def _together(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def made_with(scored: Mapping[str, Any] | None, simulator: str) -> dict[str, Any]:
-    """What stands of the scores of one kind of simulator; {} where another one made them."""
+def made_with(
+    scored: Mapping[str, Any] | None, simulator: str, judge: str | None = None
+) -> dict[str, Any]:
+    """What stands of the scores of one kind of simulator; {} where another one made them.
+
+    judge: the language model that judges. Events of the first versions do not name theirs.
+    """
     if scored is None or scored.get("simulator", RULE) != simulator:
+        return {}
+    if judge and scored.get("judge", judge) != judge:
         return {}
     return dict(scored)
 
@@ -256,13 +266,14 @@ def _result(
         spent = conclusion["spent"]
         config = run.config
         scores = _scores(standing.get("explanation")) or dict.fromkeys(HEADLINE)
+        controls = {name: _scores(standing.get(name)) for name in CONTROL_NAMES}
         return Result(
             feature=str(FeatureId(config["subject"], config["sae"], feature)),
             stratum=standing["facts"]["stratum"] if standing.get("facts") else None,
             status=conclusion["status"],
             explanation=explanation,
             scores=scores,
-            controls={name: _scores(standing.get(name)) for name in CONTROL_NAMES},
+            controls=controls,
             cost=Cost(
                 calls=int(spent.get("calls", 0)),
                 tokens=int(spent.get("tokens", 0)),
@@ -278,6 +289,7 @@ def _result(
             error=conclusion.get("error"),
             details=dict(_details(standing)),
             controlled=_is_controlled(standing),
+            uncontrolled=_uncontrolled(scores, controls),
             blind={name: blind for name in scores if (blind := blind_to(name))},
             scoring_cost=_scoring_cost(standing),
         )
@@ -297,6 +309,21 @@ def _is_controlled(standing: Mapping[str, Any]) -> bool:
     return "explanation" not in standing or any(name in standing for name in CONTROL_NAMES)
 
 
+def _uncontrolled(scores: Scores, controls: Mapping[str, Scores | None]) -> tuple[str, ...]:
+    """The scores that have a value, and that no control was scored by."""
+    beside = {
+        name
+        for found in controls.values()
+        for name, score in (found or {}).items()
+        if score is not None
+    }
+    return tuple(
+        name
+        for name, score in scores.items()
+        if score is not None and score.value is not None and name not in beside
+    )
+
+
 def _scoring_cost(standing: Mapping[str, Any]) -> ScoringCost:
     subjects = [standing[name] for name in ("explanation", *CONTROL_NAMES) if name in standing]
     spent = _together([scored.get("cost", {}) for scored in subjects])
@@ -313,7 +340,7 @@ def _details(standing: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             scored = standing[name]
             behind = scored.get("details", {})
             # The texts that were made and run are many: they are for the transcript.
-            of_control = {"recall_by_quantile"} & behind.keys()
+            of_control = {"failed", "recall_by_quantile"} & behind.keys()
             kept = behind.keys() - {"items"} if name == "explanation" else of_control
             about = {key: scored[key] for key in ABOUT if key in scored}
             if name == "one_shot" and (said := standing.get("said_at_once")):

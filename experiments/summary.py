@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 
 from ..agents.records import MeasuredGroup, ProbeCounts
 from ..agents.rules.render import strength
 from ..sae.evidence import QUANTILES
-from .results import Result, Scores
-from .scoring import Score, blind_to, mean_with_interval
+from .results import RULE, Result, Scores
+from .scoring import SCORERS, Score, blind_to, mean_with_interval
 from .scoring.bench import Blind
 
 #: What a score does not see (see `scoring.sanity`): mark behind its heading, and what it means.
-MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻"}
+MARKS: dict[Blind, str] = {"extra": "⁺", "missing": "⁻", "unmeasured": "°"}
 BLIND_LINE = (
-    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others."
+    "⁺ blind to extra labels, ⁻ blind to missing labels: read such scores beside the others. "
+    "° not measured whether it is."
 )
 _HEADINGS = {
     "coverage": "coverage",
@@ -34,6 +36,14 @@ COLUMNS = {
     name: heading + "".join(MARKS[kind] for kind in blind_to(name))
     for name, heading in _HEADINGS.items()
 }
+#: What leads where explanations are in words, and no rule answers: name → heading, with its marks.
+GRADED = {
+    name: name.replace("_", " ") + "".join(MARKS[kind] for kind in blind_to(name))
+    for name in SCORERS["graded"].scores
+}
+#: Behind a score beside which no control was scored, and what it means.
+NO_CONTROL = "†"
+NO_CONTROL_LINE = "† no control was scored beside it: what it is worth is not known."
 #: Whose scores: name → heading.
 ROWS = {
     "explanation": "explanation",
@@ -55,11 +65,46 @@ VERDICTS = ("confirmed", "open", "refuted", "untested")
 
 
 @dataclass(frozen=True)
+class FailedItems:
+    """Shares of scores' items that could not be run or graded.
+
+    mean: over all scores and features. worst: the highest mean over features of one scorer, and
+    scorer its name, "" where nothing failed.
+    """
+
+    mean: float
+    worst: float = 0.0
+    scorer: str = ""
+
+    def __str__(self) -> str:
+        worst = f" ({self.scorer.replace('_', ' ')} {self.worst:.1%})" if self.scorer else ""
+        return f"{self.mean:.1%}{worst}"
+
+
+def failed_items(results: Sequence[Result], of: str = "explanation") -> FailedItems | None:
+    """What failed of the items behind some results' scores; None where no score has items.
+
+    of: whose scores, a name in ROWS.
+    """
+    shares: dict[str, list[float]] = {}
+    for result in results:
+        for scorer, share in result.details.get(of, {}).get("failed", {}).items():
+            shares.setdefault(scorer, []).append(share)
+    if not shares:
+        return None
+    worst = max(shares, key=lambda scorer: fmean(shares[scorer]))
+    highest = fmean(shares[worst])
+    mean = fmean(share for found in shares.values() for share in found)
+    return FailedItems(mean, highest, worst) if highest else FailedItems(mean)
+
+
+@dataclass(frozen=True)
 class Means:
     """Mean scores of some features. group: "lexical", "contextual" or "all". of: a name in ROWS.
 
-    scores: by name in COLUMNS, with an interval from resampling features. recalls: mean recall in
-    each band of BANDS, None where no feature has any tokens in it.
+    scores: by name, with an interval from resampling features. recalls: mean recall in each band of
+    BANDS, None where no feature has any tokens in it. failed: see `failed_items`. uncontrolled: the
+    scores that some features have without a control.
     """
 
     group: str
@@ -67,6 +112,34 @@ class Means:
     features: int
     scores: dict[str, Score]
     recalls: tuple[float | None, ...]
+    failed: FailedItems | None = None
+    uncontrolled: frozenset[str] = frozenset()
+
+
+def simulator_in(result: Result, of: str = "explanation") -> str | None:
+    """What answered for a result's explanation or control; None where nothing was scored."""
+    if not any(
+        score and score.value is not None for score in (scores_of(result, of) or {}).values()
+    ):
+        return None
+    about = result.details.get(of, {})
+    return " ".join(filter(None, (about.get("simulator", RULE), about.get("judge"))))
+
+
+def columns_of(results: Sequence[Result]) -> dict[str, str]:
+    """The scores of a table of these results: name → heading, the headline first.
+
+    Where explanations are in words, graded scores lead, and scores that none has are left out.
+    """
+    if {simulator_in(result) for result in results} <= {None, RULE}:
+        return COLUMNS
+    valued = {
+        name
+        for result in results
+        for name, score in result.scores.items()
+        if score is not None and score.value is not None
+    }
+    return {name: heading for name, heading in {**GRADED, **COLUMNS}.items() if name in valued}
 
 
 def means(results: Sequence[Result]) -> list[Means]:
@@ -74,9 +147,12 @@ def means(results: Sequence[Result]) -> list[Means]:
 
     Controls that no result has are left out.
     """
+    columns = columns_of(results)
     there = [of for of in ROWS if of == "explanation" or any(scores_of(r, of) for r in results)]
     return [
-        _means(group, of, members) for group, members in by_stratum(results).items() for of in there
+        _means(group, of, members, columns)
+        for group, members in by_stratum(results).items()
+        for of in there
     ]
 
 
@@ -86,7 +162,7 @@ def by_stratum(results: Sequence[Result]) -> dict[str, list[Result]]:
     return {name: found for name, found in groups.items() if found} | {"all": list(results)}
 
 
-def _means(group: str, of: str, results: Sequence[Result]) -> Means:
+def _means(group: str, of: str, results: Sequence[Result], columns: Iterable[str]) -> Means:
     found = [scores_of(result, of) or {} for result in results]
     # One feature with random weights may stand beside several.
     units = [result.details.get(of, {}).get("feature", result.feature) for result in results]
@@ -96,9 +172,11 @@ def _means(group: str, of: str, results: Sequence[Result]) -> Means:
         len(results),
         {
             name: mean_with_interval([scores.get(name) for scores in found], units)
-            for name in COLUMNS
+            for name in columns
         },
         tuple(_mean([*_recalls(results, of, band)]) for band in BANDS),
+        failed_items(results, of),
+        frozenset(name for one in results for name in one.uncontrolled if of == "explanation"),
     )
 
 

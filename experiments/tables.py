@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -14,8 +14,10 @@ from rich.text import Text
 
 from ..sae.visible import visible
 from .calibration import Calibration
+from .collisions import Collisions
 from .comparison import Comparison, Row
 from .estimate import Estimate
+from .quartiles import low_activation_line
 from .results import Cost, Result
 from .scoring import Score
 from .scoring.compare import NOT_SHOWN, Difference
@@ -23,10 +25,14 @@ from .summary import (
     BANDS,
     BLIND_LINE,
     COLUMNS,
+    NO_CONTROL,
+    NO_CONTROL_LINE,
     ROWS,
     UNCONTROLLED,
+    FailedItems,
     Means,
     band_name,
+    columns_of,
     count,
     means,
     money,
@@ -45,49 +51,55 @@ def results_page(results: Sequence[Result], width: int) -> Group:
 
     width: of the terminal; a narrow one gets the same numbers below one another.
     """
-    wide = width >= WIDE
-    tables: list[RenderableType] = [results_table(results) if wide else results_list(results)]
-    if any(result.scores["predictive_pearson"] for result in results):
+    columns = columns_of(results)
+    wide = width >= WIDE + 10 * max(0, len(columns) - len(COLUMNS))
+    shown = results_table if wide else results_list
+    tables: list[RenderableType] = [shown(results, columns)]
+    if any(score for result in results for score in result.scores.values()):
         found = means(results)
-        headings = [*COLUMNS.values()]
-        scores = [[score_cell(row.scores[name]) for name in COLUMNS] for row in found]
+        headings = [*columns.values(), "failed\nitems"]
+        scores = [[*_mean_cells(row, columns), _failed_cell(row.failed)] for row in found]
         bands = [[Text(two_decimals(recall)) for recall in row.recalls] for row in found]
         table = _means_wide if wide else partial(_means_narrow, width=width)
         tables += table(MEANS_TITLE, headings, found, scores)
         tables.append(text(BLIND_LINE, "dim"))
+        if any(row.uncontrolled for row in found):
+            tables.append(text(NO_CONTROL_LINE, "yellow"))
         tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
+        tables.append(text(low_activation_line(results), "dim"))
     return Group(*tables)
 
 
-def results_table(results: Sequence[Result]) -> Table:
+def results_table(results: Sequence[Result], columns: Mapping[str, str] = COLUMNS) -> Table:
     """One row a feature: the explanation, and each score with its interval below it."""
     table = Table(box=box.SIMPLE_HEAD, show_lines=False, padding=(0, 1))
     table.add_column("feature", justify="right")
     table.add_column("stratum")
     table.add_column("explanation", ratio=1, min_width=22)
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in columns.values():
+        table.add_column(_stacked(heading), justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             text(result.index),
             text(result.stratum or "–"),
             _explanation(result),
-            *(score_cell(result.scores.get(name)) for name in COLUMNS),
+            *(_own_cell(result, name) for name in columns),
         )
     return table
 
 
-def results_list(results: Sequence[Result]) -> Table:
+def results_list(results: Sequence[Result], columns: Mapping[str, str] = COLUMNS) -> Table:
     """The same for a narrow terminal: the scores in words, without their intervals."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("feature", justify="right")
     table.add_column("explanation and scores", ratio=1)
     for result in results:
         cell = _explanation(result).append(f"\n{result.stratum or 'no stratum'}", "dim")
-        for name, heading in COLUMNS.items():
+        for name, heading in columns.items():
             score = result.scores.get(name)
             if score is not None and score.value is not None:
                 cell.append(f"  {heading} ", "dim").append(two_decimals(score.value))
+                cell.append(NO_CONTROL if name in result.uncontrolled else "")
         table.add_row(text(result.index), cell)
     return table
 
@@ -100,7 +112,7 @@ def _means_wide(
     table.add_column("stratum")
     table.add_column("of", min_width=18)
     for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(_stacked(heading), justify="right", no_wrap=True)
     for row, shown in zip(rows, cells, strict=True):
         first = row.of == "explanation"
         table.add_row(
@@ -179,13 +191,42 @@ def _cost(cost: Cost) -> str:
     return f"\n{calls}, {count(cost.tokens)} tokens, {money(cost.dollars)}"
 
 
-def score_cell(score: Score | None) -> Text:
-    """A score with its interval below it."""
+def _stacked(heading: str) -> str:
+    """A heading of two words or more below one another, where that saves room."""
+    return heading.replace(" ", "\n", 1) if len(heading) > 13 else heading
+
+
+def _own_cell(result: Result, name: str) -> Text:
+    """A feature's score, marked where no control stands beside it."""
+    score = result.scores.get(name)
+    return score_cell(score, mark=NO_CONTROL if name in result.uncontrolled else "")
+
+
+def _mean_cells(row: Means, columns: Iterable[str]) -> list[Text]:
+    """Means with what they leave out: how many features they are over, if not all."""
+    return [
+        score_cell(score, row.features, NO_CONTROL if name in row.uncontrolled else "")
+        for name in columns
+        for score in [row.scores[name]]
+    ]
+
+
+def _failed_cell(failed: FailedItems | None) -> Text:
+    if failed is None:
+        return Text("–", "dim")
+    cell = Text(f"{failed.mean:.1%}")
+    return cell.append(f"\n{failed.scorer} {failed.worst:.0%}", "dim") if failed.scorer else cell
+
+
+def score_cell(score: Score | None, of: int | None = None, mark: str = "") -> Text:
+    """A score with its interval below it, and its n where that is below `of`. mark: behind it."""
     if score is None or score.value is None:
         return Text("–", "dim")
-    shown = Text(two_decimals(score.value))
+    shown = Text(two_decimals(score.value)).append(mark, "yellow")
     if score.low is not None and score.high is not None:
         shown.append(f"\n{two_decimals(score.low)}–{two_decimals(score.high)}", "dim")
+    if of is not None and score.n < of:
+        shown.append(f"\nn {score.n}", "dim")
     return shown
 
 
@@ -219,6 +260,21 @@ def _comparison(left: str, right: str, rows: Sequence[Row]) -> Table:
             end_section=place + 1 == len(own) or own[place + 1].group != row.group,
         )
     return table
+
+
+def collisions_page(found: Collisions, results: Sequence[Result]) -> Group:
+    """Pairs of features whose labels are near each other, and how many features these are."""
+    labels = {one.feature: "; ".join(one.explanation.labels) for one in results}
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("feature", "labels", "feature", "labels", "cosine"):
+        table.add_column(heading, justify="right" if heading in ("feature", "cosine") else "left")
+    for one, other, cosine in found.pairs:
+        sides = [
+            text(part) for side in (one, other) for part in (side.rpartition("/")[2], labels[side])
+        ]
+        table.add_row(*sides, two_decimals(cosine))
+    line = text(found.line() or "With fewer than two labelled features nothing can collide.")
+    return Group(table, line) if found.pairs else Group(line)
 
 
 def calibration_page(found: Calibration) -> Group:

@@ -189,7 +189,9 @@ class SplitEvidence:
 class Evidence:
     """Every feature's activations on a corpus, by split.
 
-    splits: split name → its evidence. features: the features it covers. table: gives the figures of
+    splits: split name → its evidence. features: the features it covers. reference: those of them
+    among which a feature's neighbours and rivals are looked for, all unless it is set: it must not
+    depend on how much happens to be collected (see `on_demand`). table: gives the figures of
     all features on all splits (see `sagescope.sae.summary`), which are else computed when first
     asked for.
     """
@@ -200,8 +202,8 @@ class Evidence:
         features: Sequence[int],
         table: Callable[[], DataFrame] | None = None,
     ):
-        self.splits = dict(splits)
-        self.features = features
+        self.splits: Mapping[str, SplitEvidence] = dict(splits)
+        self.features = self.reference = features
         self._make_table = table
 
     def reader(self, role: Role) -> EvidenceReader:

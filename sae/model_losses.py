@@ -32,8 +32,9 @@ class ModelLosses:
         subject = self.subject
         lead, *rows = [list(row.ids) for row in subject.tokenize([prefix, *texts])]
         lead = [subject.bos_id, *lead]
+        room = subject.max_context - len(lead)
         for text, row in zip(texts, rows, strict=True):
-            if not 0 < len(row) <= (room := subject.max_context - len(lead)):
+            if not 0 < len(row) <= room:
                 raise TextError(
                     f"A text to foretell must have from 1 to {room} tokens; {text[:60]!r} has "
                     f"{len(row)}."
@@ -60,9 +61,10 @@ class ModelLosses:
             seen = copy.deepcopy(seen)
             seen.batch_repeat_interleave(len(rows))
         logits = subject.model(input_ids=ids[:, :-1], past_key_values=seen).logits
-        of_tokens = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-        ).view(len(rows), -1)
-        return np.array(
-            [float(row[: len(ids)].mean()) for row, ids in zip(of_tokens, rows, strict=True)]
-        )
+        found = []
+        # One row at a time: logits of all of them in float32 would not fit a cache.
+        for row, wanted in zip(logits, rows, strict=True):
+            of_row = row[: len(wanted)].float()
+            told = of_row.gather(1, torch.tensor(wanted, device=of_row.device)[:, None])[:, 0]
+            found.append(float((of_row.logsumexp(-1) - told).mean()))
+        return np.array(found)

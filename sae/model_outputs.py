@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,9 +21,12 @@ from .direction import Direction, alternating
 from .encoder import LatentReader
 from .errors import FeatureError, SAEError, TextError
 from .outputs import Promoted, PromptSteering, Steering, TokenShift, TokenWeight
+from .resumed import Beginning
 from .source import check_feature
 from .subject import Edit
 from .windows import batches
+
+T = TypeVar("T")
 
 #: Padded tokens in one steered pass: logits of all of them are held at once.
 TOKENS_PER_PASS = 256
@@ -45,12 +49,14 @@ class ModelOutputs:
         self.reader, self._typical_max = reader, typical_max
         # Weights do not change, and each reading takes all of the unembedding.
         self._read_promoted = lru_cache(maxsize=KEPT)(self._promoted)
+        # Whoever scores many features at once asks for the same rivals at the same time.
+        self._read_steered = lru_cache(maxsize=KEPT)(self._steered)
         # Many features are steered on the same prompts, one after another.
-        self._unsteered: tuple[list[tuple[int, ...]], torch.Tensor] = ([], torch.zeros(0))
+        self._unsteered: _Unsteered | None = None
 
     async def promoted(self, feature: int, n: int = 10) -> Promoted:
         """See Outputs."""
-        return await asyncio.to_thread(self._read_promoted, feature, n)
+        return await asyncio.to_thread(self._in_turn, self._read_promoted, feature, n)
 
     async def steered(
         self,
@@ -66,8 +72,13 @@ class ModelOutputs:
         Strength 1 is what the SAE itself writes where the feature has its typical maximum. The
         random direction is isotropic, and has the same norm at each token.
         """
-        asked = feature, list(prompts), strength, n, seed, list(watched)
-        return await asyncio.to_thread(self._steered, *asked)
+        asked = feature, tuple(prompts), strength, n, seed, tuple(watched)
+        return await asyncio.to_thread(self._in_turn, self._read_steered, *asked)
+
+    def _in_turn(self, read: Callable[..., T], *asked: Any) -> T:
+        """One at a time, so that nobody makes what another is making."""
+        with self.reader.subject.turn:
+            return read(*asked)
 
     # ---------------------------------------------------------------- from weights
 
@@ -137,14 +148,15 @@ class ModelOutputs:
     def _steered(
         self,
         feature: int,
-        prompts: list[str],
+        prompts: tuple[str, ...],
         strength: float,
         n: int,
         seed: int,
-        watched: list[int],
+        watched: tuple[int, ...],
     ) -> Steering:
         check_feature(feature, self.reader.sae.n_features)
         rows = self._rows(prompts)
+        self._check_watched(watched)
         amount = strength * self._unit(feature)
         edits = [Direction(self.reader, feature, random).edit(amount) for random in (None, seed)]
         sums, by_prompt = _Sums(), {}
@@ -152,20 +164,40 @@ class ModelOutputs:
         for group in batches(lengths, TOKENS_PER_PASS):
             some = [rows[place] for place in group]
             with self.reader.subject.turn:
-                plain = self._plain(some)
-                found = [self._log_probabilities(some, edit) for edit in edits]
+                plain, found = self._passes(some, edits)
             sums.add(plain, found[0], found[1])
             for row, place in enumerate(group):
                 rows_there = plain[row], found[0][row], found[1][row]
-                by_prompt[place] = self._at_prompt(*rows_there, watched)
+                by_prompt[place] = self._at_prompt(*rows_there, list(watched))
         ordered = tuple(by_prompt[place] for place in range(len(rows)))
         return replace(self._summary(sums, strength, n), by_prompt=ordered)
 
-    def _plain(self, rows: list[tuple[int, ...]]) -> torch.Tensor:
-        """Log-probabilities without steering; those asked for last are kept."""
-        if self._unsteered[0] != rows:
-            self._unsteered = rows, self._log_probabilities(rows, None)
-        return self._unsteered[1]
+    def _passes(
+        self, rows: list[tuple[int, ...]], edits: list[Edit]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Log-probabilities [rows, vocabulary] without steering, and with each of the edits."""
+        known = self._unsteered
+        if known is None or known.rows != rows:
+            known = self._unsteered = self._plain(rows)
+
+        def change(found: torch.Tensor) -> torch.Tensor:
+            parts = zip(edits, found.chunk(len(edits)), strict=True)
+            return torch.cat([edit.change(part) for edit, part in parts])
+
+        with known.beginning.resumed(len(edits)):
+            steered = self._log_probabilities(rows * len(edits), Edit(edits[0].at, change))
+        return known.found, steered.chunk(len(edits))
+
+    def _plain(self, rows: list[tuple[int, ...]]) -> _Unsteered:
+        beginning = Beginning(self.reader.subject, self.reader.written)
+        with beginning.watched():
+            found = self._log_probabilities(rows, None)
+        with beginning.resumed():
+            again = self._log_probabilities(rows, None)
+        if not torch.allclose(again, found, atol=1e-4):
+            # Later blocks of this model read more of earlier ones than the residual stream.
+            beginning.forget()
+        return _Unsteered(rows, found, beginning)
 
     def _at_prompt(
         self,
@@ -196,7 +228,7 @@ class ModelOutputs:
             )
         return unit
 
-    def _rows(self, prompts: list[str]) -> list[tuple[int, ...]]:
+    def _rows(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
         if not prompts:
             raise TextError("Steering needs a prompt: give at least one.")
         for prompt in prompts:
@@ -211,11 +243,18 @@ class ModelOutputs:
                 )
         return rows
 
+    def _check_watched(self, watched: list[int]) -> None:
+        size = len(self.reader.subject.tokenizer)
+        if unknown := [id for id in watched if not 0 <= id < size]:
+            raise TextError(
+                f"There is no token {unknown[0]}: the vocabulary has {size}, from 0 on."
+            )
+
     def _log_probabilities(self, rows: Sequence[Sequence[int]], edit: Edit | None) -> torch.Tensor:
         """Of the token after each row: float32 [rows, vocabulary]."""
-        ends = [len(row) + self.reader.prepend_bos - 1 for row in rows]
-        logits = self.reader.subject.logits(self.reader.padded(rows), edit)
-        return logits[torch.arange(len(rows)), ends].float().log_softmax(-1)
+        ends = torch.tensor([len(row) + self.reader.prepend_bos - 1 for row in rows])
+        logits = self.reader.subject.next_logits(self.reader.padded(rows), ends, edit)
+        return logits.float().log_softmax(-1)
 
     def _summary(self, sums: _Sums, strength: float, n: int) -> Steering:
         shift, control, probability = (
@@ -252,6 +291,15 @@ class ModelOutputs:
         # SentencePiece drops the space before the first token of a text.
         spaced = str(tokenizer.convert_ids_to_tokens(id)).startswith("▁")
         return f" {shown}" if spaced and not shown.startswith(" ") else shown
+
+
+@dataclass(frozen=True, eq=False)
+class _Unsteered:
+    """A plain pass: its rows, what it found, and what steered passes go on from."""
+
+    rows: list[tuple[int, ...]]
+    found: torch.Tensor
+    beginning: Beginning
 
 
 class _Sums:

@@ -18,14 +18,16 @@ MOST_ENTRIES = 50_000_000
 
 
 class Neighbourhood:
-    """How alike the features of an evidence are: the cosine of their activations, token by token.
+    """Which features of an evidence's reference are most like a feature.
 
-    cos(f, g) = Σ_t f_t g_t / √(Σ_t f_t² Σ_t g_t²) over up to TOKENS tokens of the `explain` split.
-    Only features that the evidence covers are known; nothing is collected for the sake of others.
+    cos(f, g) = Σ_t f_t g_t / √(Σ_t f_t² Σ_t g_t²) of their activations, token by token, over up to
+    TOKENS tokens of the `explain` split. f may be any feature that the evidence covers, g one of its
+    `reference`, which is the same wherever the evidence was made.
     """
 
     def __init__(self, evidence: Evidence):
-        self.features = np.asarray(evidence.features, np.int64)
+        self.features = np.sort(np.asarray(evidence.reference, np.int64))
+        self._covered = evidence.features
         self._split = evidence.reader("explainer").split("explain")
 
     def nearest(self, feature: int, n: int = 8) -> tuple[int, ...]:
@@ -33,29 +35,32 @@ class Neighbourhood:
 
         Raises FeatureError for a feature that the evidence does not cover.
         """
-        place = np.flatnonzero(self.features == feature)
-        if not len(place):
+        if feature not in self._covered:
             raise FeatureError(f"The evidence does not cover feature {feature}.")
-        own = self._units[:, place[0]]
+        place = np.flatnonzero(self.features == feature)
+        own = self._units[:, place] if len(place) else self._of([feature])
         cosines = np.asarray((self._units.T @ own).todense()).ravel()
-        cosines[place[0]] = 0.0
+        cosines[place] = 0.0
         order = np.lexsort((self.features, -cosines))[:n]
         return tuple(int(self.features[k]) for k in order if cosines[k] > 0)
 
     @cached_property
     def _units(self):
+        return self._of(self.features.tolist())
+
+    def _of(self, features: list[int]):
         """Sparse [tokens, features]: activations, each feature's scaled to length 1."""
         from scipy.sparse import csc_array
 
         step = max(1, -(-len(self._split.tokens) // TOKENS))
         rows, columns, values = [], [], []
-        for start in range(0, len(self.features), CHUNK):
-            places, at, found = self._split.entries(self.features[start : start + CHUNK].tolist())
+        for start in range(0, len(features), CHUNK):
+            places, at, found = self._split.entries(features[start : start + CHUNK])
             kept = (at % step == 0) & (found > 0)
             rows.append(at[kept] // step)
             columns.append(places[kept] + start)
             values.append(found[kept].astype(np.float64))
-        shape = (-(-len(self._split.tokens) // step), len(self.features))
+        shape = (-(-len(self._split.tokens) // step), len(features))
         where = (np.concatenate(rows), np.concatenate(columns)) if rows else ([], [])
         matrix = csc_array((np.concatenate(values) if values else [], where), shape=shape)
         lengths = np.sqrt((matrix * matrix).sum(axis=0))
@@ -66,7 +71,7 @@ class Neighbourhood:
 @lru_cache(maxsize=4)
 def neighbourhood_of(evidence: Evidence) -> Neighbourhood | None:
     """Who is near whom; None where that takes too long, or a feature's trouble forbids it."""
-    features = np.asarray(evidence.features, np.int64)
+    features = np.asarray(evidence.reference, np.int64)
     explain = evidence.reader("explainer").split("explain")
     if not len(features) or explain.sizes(features).sum() > MOST_ENTRIES:
         return None

@@ -1,4 +1,8 @@
-"""Evidence on demand: found in the cache, taken from what comes with the SAE, or collected."""
+"""Evidence on demand: found in the cache, taken from what comes with the SAE, or collected.
+
+Where evidence comes with the SAE, its features are the reference, in which neighbours are looked for,
+also when all features were collected: so scores are the same in every place.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import store
-from .collect import collect, evidence_folder, evidence_key, key_name
+from .collect import Readers, collect, evidence_folder, evidence_key, key_name
 from .corpus import Corpus
 from .encoder import LatentReader
 from .errors import EvidenceError
@@ -22,8 +26,10 @@ log = logging.getLogger(__name__)
 class EvidenceOnDemand:
     """What an SAE's features did on a corpus, gathered when first asked for.
 
-    reader, corpus, tokens, root, progress: see `collect`.
+    reader, corpus, tokens, root, progress, readers: see `collect`.
     """
+
+    readers: Readers | None = None
 
     def __init__(
         self,
@@ -52,20 +58,27 @@ class EvidenceOnDemand:
 
         Its table has the figures of all. Raises as `collect` does.
         """
-        if self._held is None:
-            self._held = (None if self._is_collected else self._shipped()) or self._collected()
-        return self._held
+        return self._held or self._hold(
+            (None if self._is_collected else self._shipped()) or self._collected()
+        )
 
     def covering(self, features: Sequence[int]) -> Evidence:
         """The evidence of at least these features: where some are missing, all are collected."""
         if not set(features) <= set(self.get().features):
-            self._held = self._collected()
+            self._hold(self._collected())
         return self.get()
 
     def ship(self, features: Sequence[int], target: Path) -> Path:
         """Write the evidence of some features below `target`, without text (see `shipped.ship`)."""
         self._collected()
         return ship(evidence_folder(self.key, self._root), features, target)
+
+    def _hold(self, found: Evidence) -> Evidence:
+        shipped = Shipped.find(key_name(self.key))
+        if shipped is not None and set(shipped.features) <= set(found.features):
+            found.reference = shipped.features
+        self._held = found
+        return found
 
     @property
     def _is_collected(self) -> bool:
@@ -83,4 +96,5 @@ class EvidenceOnDemand:
             return None
 
     def _collected(self) -> Evidence:
-        return collect(self._reader, self._corpus, self._tokens, self._root, self._progress)
+        what = self._reader, self._corpus, self._tokens
+        return collect(*what, self._root, self._progress, readers=self.readers)

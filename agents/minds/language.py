@@ -139,6 +139,10 @@ class LanguageMind:
         proposals = [_proposal(claim, notebook, parent) for claim, parent in wanted]
         return _better(proposals, notebook)
 
+    async def settle(self, notebook: Notebook) -> Sequence[ProbeDesign]:
+        """None: which hypothesis it will state, the model says when it concludes."""
+        return []
+
     async def conclude(self, notebook: Notebook) -> Explanation:
         """The model's words for one of the hypotheses; where it gives none, the rule's own."""
         candidates = self._shown(notebook, refuted=True, replaced=True)

@@ -33,6 +33,8 @@ KINDS: dict[str, Language] = {
 }
 #: The most probes of each sort for one live hypothesis in one round.
 MOST = {"should fire": 8, "near miss": 8, "variant": 4, "distance": 4}
+#: A leader that is still open has had enough probes with so many on each side.
+SETTLED = 16
 #: Drafts made for each probe taken, to choose those that tell hypotheses apart.
 CHOICE = 3
 #: A clause whose firing probes agree less often than this is dropped before mining goes on.
@@ -82,29 +84,20 @@ class RuleMind:
         """
         live = {h.id: h.rule for h in notebook.live() if h.rule}
         rules = {n: rule for n, rule in live.items() if _possible(rule, notebook)} or live
-        room = _room(notebook, len(rules))
-        seen = {probe.text for probe in notebook.probes}
-        designs: list[ProbeDesign] = []
-        for number, rule in rules.items():
-            place_of: dict[str, int] = {}
-            for draft, fires in _chosen(
-                _drafts(rule, notebook), seen, number, rules, room, notebook
-            ):
-                seen.add(draft.text)
-                place_of[draft.text] = len(designs)
-                original = draft.original.text if draft.original else None
-                designs.append(
-                    ProbeDesign(
-                        hypothesis=number,
-                        purpose=draft.edit or "should fire",
-                        text=draft.text,
-                        fires=fires,
-                        token=draft.trigger if fires else None,
-                        pair=place_of.get(original) if original else None,
-                        group=label(rule.clauses[draft.clause]),
-                    )
-                )
-        return designs
+        return _designs(rules, notebook)
+
+    async def settle(self, notebook: Notebook) -> list[ProbeDesign]:
+        """Texts of both sides for the leader, until SETTLED of each have run or the word is fixed."""
+        leader = _leader(notebook)
+        if leader is None or leader.rule is None:
+            return []
+        verdict = notebook.verdict(leader)
+        run = [of for _, of in (verdict.fires_as_predicted, verdict.silent_as_predicted)]
+        if verdict.status in ("confirmed", "refuted") or min(run) >= SETTLED:
+            return []
+        if notebook.spending.left("probes") < SETTLED:
+            return []
+        return _designs({leader.id: leader.rule}, notebook)
 
     async def refine(self, notebook: Notebook) -> list[Proposal]:
         """Mine what the leader gets wrong on the corpus and on the probes.
@@ -156,6 +149,32 @@ class RuleMind:
             notes=tuple(_notes(notebook)),
             hypothesis=leader.id,
         )
+
+
+def _designs(rules: dict[int, Rule], notebook: Notebook) -> list[ProbeDesign]:
+    """Probes of some hypotheses, of texts that have not run; a near miss after its original."""
+    room = _room(notebook, len(rules))
+    seen = {probe.text for probe in notebook.probes}
+    designs: list[ProbeDesign] = []
+    for number, rule in rules.items():
+        place_of: dict[str, int] = {}
+        drafts = _drafts(rule, notebook)
+        for draft, fires in _chosen(drafts, seen, number, rules, room, notebook):
+            seen.add(draft.text)
+            place_of[draft.text] = len(designs)
+            original = draft.original.text if draft.original else None
+            designs.append(
+                ProbeDesign(
+                    hypothesis=number,
+                    purpose=draft.edit or "should fire",
+                    text=draft.text,
+                    fires=fires,
+                    token=draft.trigger if fires else None,
+                    pair=place_of.get(original) if original else None,
+                    group=label(rule.clauses[draft.clause]),
+                )
+            )
+    return designs
 
 
 def _narrower(notebook: Notebook, rules: Sequence[Rule]) -> Rule | None:

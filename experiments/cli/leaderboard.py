@@ -23,20 +23,10 @@ leaderboard = typer.Typer(
 app.add_typer(bench, name="bench")
 app.add_typer(leaderboard, name="leaderboard")
 
-ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A frozen benchmark.")]
-ManifestOption = Annotated[Path, typer.Option("--manifest", "-m", help="The frozen benchmark.")]
-Page = Annotated[
-    Path, typer.Option("--output", "-o", help="Where the page goes; .json and .md beside it.")
-]
-
-
-def _numbers(text: str | None) -> str | None:
-    return options.features_option(text)
-
 
 @bench.command()
 def freeze(
-    manifest: ManifestPath,
+    manifest: options.ManifestPath,
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
@@ -44,22 +34,25 @@ def freeze(
     name: Annotated[
         str | None, typer.Option("--name", help="What it is called.", show_default="the file's")
     ] = None,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            "--features", "-f", callback=options.features_option, help="Indices, as in 0-99,120."
-        ),
-    ] = None,
+    features: options.SomeFeatures = None,
     draw: Annotated[
         int, typer.Option("--draw", min=1, help="Draw so many, half of each stratum.")
     ] = 64,
     draw_seeds: Annotated[
-        str, typer.Option("--draw-seeds", callback=_numbers, help="Seeds; each draws so many.")
+        str,
+        typer.Option(
+            "--draw-seeds", callback=options.features_option, help="Seeds; each draws so many."
+        ),
     ] = "0",
     seeds: Annotated[
-        str, typer.Option("--seeds", callback=_numbers, help="An explainer runs once with each.")
+        str,
+        typer.Option(
+            "--seeds", callback=options.features_option, help="An explainer runs once with each."
+        ),
     ] = "0",
     scorers: options.Scorers = None,
+    simulator: options.SimulatorKind = "auto",
+    scorer_mind: options.ScorerMind = None,
     planted: Annotated[
         int | None,
         typer.Option("--planted", min=0, help="Planted features instead, drawn from this seed."),
@@ -67,7 +60,7 @@ def freeze(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
-    """Freeze a benchmark: features, splits by content, seeds and scorers, in one file."""
+    """Freeze a benchmark: features, splits by content, seeds, scorers and simulator, in one file."""
     from ..features import FeatureList
     from ..leaderboard.demo import PLANTED, drawn_benchmark, planted_benchmark
     from ..leaderboard.manifest import Opens, PlantedSuite, write_manifest
@@ -76,7 +69,12 @@ def freeze(
     called = name or manifest.stem
     numbers = [FeatureList.parse(text).ranges for text in (draw_seeds, seeds)]
     by, of_runs = ([number for part in ranges for number in part] for ranges in numbers)
-    how: dict[str, Any] = {"seeds": of_runs, "scorers": opening.names(scorers)}
+    how: dict[str, Any] = {
+        "seeds": of_runs,
+        "scorers": opening.names(scorers),
+        "simulator": simulator,
+        "scorer_mind": scorer_mind,
+    }
     if planted is not None:
         suite = PlantedSuite(planted=planted, per_class=PLANTED.per_class)
         made = planted_benchmark(_planted(suite), called, suite, **how)
@@ -97,7 +95,7 @@ def freeze(
 
 @bench.command()
 def run(
-    manifest: ManifestPath,
+    manifest: options.ManifestPath,
     explainer: options.Explainer = "sage",
     mind: options.MindName = "rules",
     prompts: options.Prompts = None,
@@ -110,16 +108,14 @@ def run(
     concurrency: options.Concurrency = None,
     controls: options.Controls = True,
     retry_failed: options.RetryFailed = False,
-    sae: Annotated[
-        str | None,
-        typer.Option("--sae", help="Where the SAE is here, if elsewhere than when frozen."),
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option("--subject", help="Likewise the subject model.")
-    ] = None,
-    corpus: Annotated[str | None, typer.Option("--corpus", help="Likewise the text.")] = None,
+    simulator: options.FrozenSimulator = None,
+    scorer_mind: options.FrozenScorerMind = None,
+    sae: options.FrozenSae = None,
+    subject: options.FrozenSubject = None,
+    corpus: options.FrozenCorpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -142,7 +138,7 @@ def run(
     )
     with (
         opening.open_journal(journal, create=True) as file,
-        _source(frozen, subject, sae, corpus, device, dtype) as source,
+        _source(frozen, subject, sae, corpus, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         found = run_benchmark(
@@ -157,6 +153,8 @@ def run(
             concurrency=concurrency,
             retry_failed=retry_failed,
             controls=controls,
+            simulator=simulator,
+            scorer_mind=scorer_mind,
             watch=bar,
         )
     for name, results in found.items():
@@ -181,16 +179,12 @@ def build(
         list[Path] | None,
         typer.Argument(metavar="[JOURNAL]...", help="Journals.  [default: sagescope.db]"),
     ] = None,
-    manifests: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--manifest", "-m", help="A frozen benchmark; give several for several tables."
-        ),
-    ] = None,
+    manifests: options.Manifests = None,
     runs: Annotated[
         str | None, typer.Option("--runs", help="Only these runs, comma-separated.")
     ] = None,
-    page: Page = Path("leaderboard.html"),
+    page: options.Page = Path("leaderboard.html"),
+    wide: options.WideMarkdown = False,
 ) -> None:
     """Build a leaderboard from journals: a page, JSON and Markdown."""
     from ..leaderboard.board import board
@@ -205,7 +199,7 @@ def build(
         boards = [board(opened, one, opening.names(runs)) for one in frozen]
     for line in (line for one in boards for line in one.left_out):
         typer.echo(f"sagescope: {line}", err=True)
-    _say(write_leaderboard(boards, page))
+    _say(write_leaderboard(boards, page, wide))
 
 
 @leaderboard.command()
@@ -213,7 +207,7 @@ def verify(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="JSONL, or what Neuronpedia or Delphi wrote.")
     ],
-    manifest: ManifestOption,
+    manifest: options.ManifestOption,
     name: Annotated[
         str | None, typer.Option("--name", help="What the table calls it.", show_default="as found")
     ] = None,
@@ -224,9 +218,16 @@ def verify(
         str | None,
         typer.Option("--by", help="Which maker or hook point, where the file has several."),
     ] = None,
+    simulator: options.FrozenSimulator = None,
+    scorer_mind: options.FrozenScorerMind = None,
+    run_max_cost: options.RunMaxCost = None,
     concurrency: options.Concurrency = None,
+    sae: options.FrozenSae = None,
+    subject: options.FrozenSubject = None,
+    corpus: options.FrozenCorpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -240,11 +241,19 @@ def verify(
     submission = read_submission(file, name, mind, by)
     with (
         opening.open_journal(journal, create=True) as opened,
-        _source(frozen, None, None, None, device, dtype) as source,
+        _source(frozen, subject, sae, corpus, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         called, results = verified(
-            source, frozen, submission, opened, concurrency=concurrency, watch=bar
+            source,
+            frozen,
+            submission,
+            opened,
+            concurrency=concurrency,
+            simulator=simulator,
+            scorer_mind=scorer_mind,
+            run_budget=opening.run_budget(cost=run_max_cost),
+            watch=bar,
         )
     typer.echo(f"sagescope: the run {called}", err=True)
     output.print_results(results, as_json)
@@ -261,10 +270,11 @@ def verify(
 
 @leaderboard.command()
 def demo(
-    page: Page = Path("leaderboard.html"),
+    page: options.Page = Path("leaderboard.html"),
     planted: Annotated[
         bool, typer.Option("--planted/--no-planted", help="Planted features too.")
     ] = True,
+    wide: options.WideMarkdown = False,
     concurrency: options.Concurrency = None,
     journal: options.JournalPath = None,
 ) -> None:
@@ -297,7 +307,7 @@ def demo(
             with ProgressBar() as bar:
                 run_all(known, frozen[1], file, concurrency, bar)
         boards = [board([file], one) for one in frozen]
-    _say(write_leaderboard(boards, page))
+    _say(write_leaderboard(boards, page, wide))
 
 
 @app.command()
@@ -337,8 +347,9 @@ def _source(
     corpus: str | None,
     device: str,
     dtype: str,
+    host: str | None,
 ) -> Iterator[FeatureSource]:
-    """The source that a benchmark was frozen on."""
+    """The source that a benchmark was frozen on, or that of a service that has the same."""
     from ...sae.errors import BenchmarkError
     from ..leaderboard.manifest import PlantedSuite
 
@@ -350,8 +361,10 @@ def _source(
     if isinstance(opens, PlantedSuite):
         yield _planted(opens)
         return
-    spec = (subject or opens.subject, sae or opens.sae, corpus or opens.corpus)
-    with opening.open_source(*spec, opens.tokens, device, dtype) as source:
+    spec = (subject or opens.subject, sae or opens.sae, corpus or opens.corpus, opens.tokens)
+    if host is not None:
+        spec = (subject or options.SUBJECT, sae, corpus or options.CORPUS, options.TOKENS)
+    with opening.open_source(*spec, device, dtype, host) as source:
         yield source
 
 

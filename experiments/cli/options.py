@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 # The defaults of `sagescope.sae.model_source`, which takes seconds to import; a test compares.
 SUBJECT = "smollm2-135m-instruct"
@@ -26,6 +28,14 @@ Corpus = Annotated[str, typer.Option("--corpus", help="Text: a built-in, file, f
 Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of it to collect.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="URL",
+        help="A service (see `serve`) that runs subject and SAE; it has chosen corpus and tokens.",
+    ),
+]
 JournalPath = Annotated[
     Path | None,
     typer.Option(
@@ -65,10 +75,66 @@ def features_option(text: str | None) -> str | None:
     return text
 
 
-Features = Annotated[
-    str,
-    typer.Option("--features", "-f", callback=features_option, help="Indices, as in 0-99,120."),
+def features_of(help: str) -> Any:
+    """The option that names features. help: what they are for."""
+    return typer.Option("--features", "-f", callback=features_option, help=help)
+
+
+Features = Annotated[str, features_of("Indices, as in 0-99,120.")]
+SomeFeatures = Annotated[str | None, features_of("Only these, as in 0-99,120.")]
+ShippedFeatures = Annotated[str | None, features_of("With --ship: which.")]
+
+
+# -------------------------------------------------------------------- more than one machine
+
+#: What `--ray` without an address means.
+RAY_HERE = "here"
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Spread the work over workers of the Ray at ADDRESS (auto, HOST:PORT, ray://HOST:PORT); "
+        "without an address, over this machine's.",
+        show_default=False,
+    ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="With --ray: how many.", show_default="one a GPU, or core"
+    ),
+]
+WorkerCpus = Annotated[
+    float, typer.Option("--worker-cpus", min=0, help="With --ray: cores of each worker.")
+]
+WorkerGpus = Annotated[
+    float | None,
+    typer.Option(
+        "--worker-gpus",
+        min=0,
+        help="With --ray: GPUs of each worker, or a share of one.",
+        show_default="1 where there are any",
+    ),
+]
+
+
+class WithRay(TyperCommand):
+    """A command whose `--ray` may stand without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click.Command."""
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(args: list[str]) -> list[str]:
+    """Arguments in which every `--ray` is followed by an address."""
+    filled: list[str] = []
+    for one, next_one in itertools.zip_longest(args, args[1:], fillvalue="-"):
+        filled.append(one)
+        if one == "--ray" and next_one.startswith("-"):
+            filled.append(RAY_HERE)
+    return filled
 
 
 # -------------------------------------------------------------------- explaining
@@ -189,6 +255,44 @@ ScorerMind = Annotated[
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
+
+
+# -------------------------------------------------------------------- benchmarks
+
+ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A frozen benchmark.")]
+ManifestOption = Annotated[Path, typer.Option("--manifest", "-m", help="The frozen benchmark.")]
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Option("--manifest", "-m", help="A frozen benchmark; give several for several tables."),
+]
+Page = Annotated[
+    Path, typer.Option("--output", "-o", help="Where the page goes; .json and .md beside it.")
+]
+WideMarkdown = Annotated[
+    bool, typer.Option("--wide", help="Every column in the Markdown, as in page and JSON.")
+]
+# Without a value, as the benchmark was frozen.
+FrozenSae = Annotated[
+    str | None, typer.Option("--sae", help="Where the SAE is here, if elsewhere than when frozen.")
+]
+FrozenSubject = Annotated[str | None, typer.Option("--subject", help="Likewise the subject model.")]
+FrozenCorpus = Annotated[str | None, typer.Option("--corpus", help="Likewise the text.")]
+FrozenSimulator = Annotated[
+    str | None,
+    typer.Option(
+        "--simulator",
+        help="What answers for explanations: that of the benchmark, else it is refused.",
+        show_default="the benchmark's",
+    ),
+]
+FrozenScorerMind = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer-mind",
+        help="The language model that judges: likewise.",
+        show_default="the benchmark's",
+    ),
+]
 
 
 # -------------------------------------------------------------------- sessions

@@ -12,10 +12,10 @@ from ...agents.explainers import EXPLAINERS, usual_budget
 from ...agents.minds.choice import Mind
 from ...sae.errors import BenchmarkError, UnknownName
 from ...sae.source import FeatureSource
-from ..jobs import Job, run_to_end, work
+from ..jobs import Job, beside_random_weights, run_to_end, work
 from ..journal import Journal
 from ..results import Result, results_of
-from .manifest import Manifest, check
+from .manifest import Manifest, check, check_simulator
 
 #: In a run's settings, what binds it to a benchmark.
 BENCHMARK = "benchmark"
@@ -37,14 +37,17 @@ def run_benchmark(
     prompts: Path | None = None,
     controls: bool = True,
     run_budget: Budget | None = None,
+    simulator: str | None = None,
+    scorer_mind: str | None = None,
     watch: Watch | None = None,
 ) -> dict[str, list[Result]]:
     """Explain and score a benchmark's features: one run for each seed; results by the run's name.
 
     A run that was begun is gone on with. seeds: of the manifest's; None for all. budget: of each
-    feature, run_budget: of each run. controls: without them the row is marked as uncontrolled. Raises BenchmarkError where the source is not what the manifest
-    was frozen on, UnknownName for an unknown explainer or mind, JournalError where a run of that name
-    has other settings.
+    feature, run_budget: of each run. controls: without them the row is marked as uncontrolled.
+    simulator, scorer_mind: None for the manifest's, and no others are taken. Raises BenchmarkError
+    where source or simulator are not what the manifest was frozen on, UnknownName for an unknown
+    explainer or mind, JournalError where a run of that name has other settings.
     """
     if explainer not in EXPLAINERS:
         raise UnknownName("explainer", explainer, EXPLAINERS)
@@ -54,6 +57,7 @@ def run_benchmark(
         if seed not in manifest.seeds:
             known = ", ".join(map(str, manifest.seeds))
             raise BenchmarkError(f"The benchmark {manifest.name} has no seed {seed}: only {known}.")
+    check_simulator(manifest, simulator, scorer_mind)
     check(manifest, source)
     found = {}
     for seed in seeds or manifest.seeds:
@@ -69,10 +73,15 @@ def run_benchmark(
             prompts=prompts,
             controls=controls,
             run_budget=run_budget or Budget.of_run(),
+            simulator=manifest.simulator,
+            scorer_mind=manifest.scorer_mind,
         )
+        job.choice.check()
         name = run_name(manifest, explainer, mind, seed)
         with journal.begin(name, {**job.config(source), **bound(manifest)}) as run:
             run_to_end(work(job, source, run, watch))
+            if controls:
+                beside_random_weights(job, source, journal, run, None, watch)
             found[name] = results_of(run, source)
     return found
 

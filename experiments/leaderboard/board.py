@@ -1,5 +1,8 @@
 """A leaderboard's table: a row for each explainer with its mind, coverage first.
 
+Rows that different simulators answered for stand in blocks of their own, and are compared only within
+these: what one simulator makes of an explanation says nothing of another's figures.
+
     skill = (score − random) / (1 − random)
 
 is a score adjusted for what another feature's explanation scores (`random`, means over the same
@@ -12,25 +15,30 @@ Means, skills and differences come with 95 % intervals from resampling features 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from ..journal import Journal
+from ..results import RULE
 from ..scoring import Score, blind_to, mean_with_interval
 from ..scoring.compare import NOT_SHOWN, Difference, corrected, difference
 from ..scoring.score import RESAMPLES_OF_MEAN, of_units
-from ..summary import COLUMNS, MARKS, STRATA
+from ..summary import COLUMNS, GRADED, MARKS, STRATA, FailedItems, failed_items
 from .manifest import Manifest
-from .rows import Entry, Kind, entries_of
+from .recovered import Recovered, recovered
+from .rows import UNSCORED, Entry, Kind, entries_of
 
 #: Groups of features: all of them, then each stratum.
 GROUPS = ("all", *STRATA)
-#: The score that rows are ranked by.
-HEADLINE = "coverage"
+#: The scores that rows are ranked by: the first that any row of the block has.
+HEADLINES = ("coverage", "graded_coverage", "graded_auprc")
+#: The score that SAEs are ranked by.
+HEADLINE = HEADLINES[0]
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,10 @@ class Cells:
 class Row:
     """One row. kind, explainer, mind, about, runs: see Entry. groups: by name in GROUPS.
 
+    simulator: what answered for the explanations. headline: the score that the row is ranked by.
     done: how many results there are, of `expected` (features × seeds). failed: how many of these
-    have no explanation. failed_items: mean share of a score's items that could not be run, None
-    where no score has items. calls, tokens, probes, seconds, dollars: of explaining, in all; None for
+    have no explanation. failed_items: shares of scores' items that could not be run, None where no
+    score has items. uncontrolled: scores that some features have without any control. calls, tokens, probes, seconds, dollars: of explaining, in all; None for
     a control or, of dollars, where a price is not known. controlled: see Entry.
     """
 
@@ -62,21 +71,28 @@ class Row:
     mind: str
     about: str
     runs: tuple[str, ...]
+    simulator: str
+    headline: str
     groups: dict[str, Cells]
     done: int
     expected: int
     failed: int
-    failed_items: float | None
+    failed_items: FailedItems | None
     calls: int | None
     tokens: int | None
     probes: int | None
     seconds: float | None
     dollars: float | None
     controlled: bool
+    uncontrolled: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
-        values = {name: value for name, value in vars(self).items() if name != "groups"}
+        apart = ("groups", "failed_items")
+        values = {name: value for name, value in vars(self).items() if name not in apart}
+        failed = self.failed_items
+        values["failed_items"] = failed and failed.mean
+        values["failed_items_worst"] = failed and {"scorer": failed.scorer, "share": failed.worst}
         groups = {
             group: {
                 "features": cells.features,
@@ -89,14 +105,17 @@ class Row:
             }
             for group, cells in self.groups.items()
         }
-        return {**values, "runs": list(self.runs), "groups": groups}
+        lists = {"runs": list(self.runs), "uncontrolled": list(self.uncontrolled)}
+        return {**values, **lists, "groups": groups}
 
 
 @dataclass(frozen=True)
 class Board:
-    """A benchmark's table. columns: score → heading, coverage first. rows: the best first.
+    """A benchmark's table. columns: score → heading, coverage first. rows: by simulator, then the best
+    first.
 
-    entries: what the rows were made from, in their order. left_out: a sentence for each run without a place.
+    entries: what the rows were made from, in their order. left_out: a sentence for each run without a
+    place. recovered: of planted features, class by class.
     """
 
     manifest: Manifest
@@ -104,6 +123,12 @@ class Board:
     rows: tuple[Row, ...]
     entries: tuple[Entry, ...] = ()
     left_out: tuple[str, ...] = ()
+    recovered: tuple[Recovered, ...] = ()
+
+    @property
+    def simulators(self) -> tuple[str, ...]:
+        """What answered for rows, in their order."""
+        return tuple(dict.fromkeys(row.simulator for row in self.rows))
 
     @property
     def blind(self) -> dict[str, list[str]]:
@@ -128,6 +153,7 @@ class Board:
             "manifest": self.manifest.model_dump(mode="json"),
             "blind": self.blind,
             "rows": [row.as_json() for row in self.rows],
+            "recovered": [one.as_json() for one in self.recovered],
             "left_out": list(self.left_out),
         }
 
@@ -151,19 +177,72 @@ def board(
     names: only these runs. Raises BenchmarkError for a named run that is of another benchmark.
     """
     found = entries_of(journals, manifest, names)
-    columns = _columns(manifest)
-    entries = sorted(found.entries, key=lambda entry: _rank(entry, columns, manifest))
-    top = next((entry for entry in entries if entry.kind != "control"), None)
-    against = _against(top, entries, columns)
-    rows = [_row(entry, manifest, columns, against.get(id(entry), {})) for entry in entries]
-    return Board(manifest, columns, tuple(rows), tuple(entries), found.left_out)
+    blocks = _blocks(found.entries, manifest)
+    columns = _columns(manifest, blocks)
+    against = _against(blocks, columns)
+    entries = tuple(entry for block in blocks for entry in block.entries)
+    rows = tuple(
+        _row(entry, manifest, columns, block.headline, against.get(id(entry), {}))
+        for block in blocks
+        for entry in block.entries
+    )
+    known = recovered(entries, manifest)
+    return Board(manifest, columns, rows, entries, found.left_out, known)
 
 
-def _columns(manifest: Manifest) -> dict[str, str]:
-    """The headings of the benchmark's scores, with their marks: those of every table first."""
-    ordered = [name for name in COLUMNS if name in manifest.scores]
-    others = [name for name in manifest.scores if name not in COLUMNS]
-    return {name: COLUMNS.get(name) or _heading(name) for name in [*ordered, *others]}
+@dataclass(frozen=True)
+class _Block:
+    """Entries that the same simulator answered for, the best first, and what they are ranked by."""
+
+    simulator: str
+    headline: str
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def top(self) -> Entry | None:
+        """The best that is no control."""
+        return next((entry for entry in self.entries if entry.kind != "control"), None)
+
+
+def _blocks(entries: Sequence[Entry], manifest: Manifest) -> list[_Block]:
+    """The entries by their simulator: rules first, those of controls alone last."""
+    by: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by.setdefault(entry.simulator, []).append(entry)
+    blocks = []
+    for simulator, members in by.items():
+        headline = _headline(members, manifest)
+        ranked = sorted(members, key=lambda entry: _rank(entry, headline, manifest))
+        blocks.append(_Block(simulator, headline, tuple(ranked)))
+    return sorted(
+        blocks,
+        key=lambda one: (
+            one.top is None,
+            one.simulator != RULE,
+            one.simulator == UNSCORED,
+            one.simulator,
+        ),
+    )
+
+
+def _headline(entries: Sequence[Entry], manifest: Manifest) -> str:
+    for name in [one for one in HEADLINES if one in manifest.scores]:
+        scores = [score for entry in entries for _, score in entry.scores(name)]
+        if any(score and score.value is not None for score in scores):
+            return name
+    return next((one for one in COLUMNS if one in manifest.scores), manifest.scores[0])
+
+
+def _columns(manifest: Manifest, blocks: Sequence[_Block] = ()) -> dict[str, str]:
+    """The headings of the benchmark's scores, with their marks: those of every table first.
+
+    Where no rule answers for any explanation, graded scores lead.
+    """
+    in_words = bool(blocks) and blocks[0].top is not None and blocks[0].simulator != RULE
+    known = {**GRADED, **COLUMNS} if in_words else {**COLUMNS, **GRADED}
+    ordered = [name for name in known if name in manifest.scores]
+    others = [name for name in manifest.scores if name not in known]
+    return {name: known.get(name) or _heading(name) for name in [*ordered, *others]}
 
 
 def _heading(name: str) -> str:
@@ -176,12 +255,11 @@ def _expected(entry: Entry, manifest: Manifest) -> int:
     return len(manifest.features) * seeds
 
 
-def _rank(
-    entry: Entry, columns: dict[str, str], manifest: Manifest
-) -> tuple[bool, bool, float, str]:
+def _rank(entry: Entry, headline: str, manifest: Manifest) -> tuple[bool, bool, float, str]:
     """Sorts the highest first, then what lacks scores (easy features may be left), then undefined."""
-    first = next(iter(columns))
-    values = [score.value for _, score in entry.scores(first) if score and score.value is not None]
+    values = [
+        score.value for _, score in entry.scores(headline) if score and score.value is not None
+    ]
     lacks = len(values) < _expected(entry, manifest)
     return not values, lacks, -fmean(values) if values else 0.0, entry.explainer
 
@@ -193,6 +271,7 @@ def _row(
     entry: Entry,
     manifest: Manifest,
     columns: dict[str, str],
+    headline: str,
     against: dict[str, dict[str, Difference]],
 ) -> Row:
     costs = [one.cost for one in entry.results] if entry.kind == "run" else None
@@ -204,39 +283,49 @@ def _row(
         mind=entry.mind,
         about=entry.about,
         runs=entry.runs,
+        simulator=entry.simulator,
+        headline=headline,
         groups={
-            group: _cells(_of_group(entry, group), columns, against.get(group, {}))
+            group: cells_of(group_of(entry, group), columns, against.get(group, {}))
             for group in GROUPS
         },
         done=len(entry.results),
         expected=_expected(entry, manifest),
         failed=sum(one.status == "failed" for one in entry.results),
-        failed_items=_failed_items(entry),
+        failed_items=failed_items(entry.results, entry.of),
         calls=None if costs is None else sum(cost.calls for cost in costs),
         tokens=None if costs is None else sum(cost.tokens for cost in costs),
         probes=None if costs is None else sum(cost.probes for cost in costs),
         seconds=None if costs is None else round(sum(cost.seconds for cost in costs), 3),
         dollars=sum(known) if costs is not None and len(known) == len(dollars) else None,
         controlled=entry.controlled,
+        uncontrolled=_uncontrolled(entry, columns),
     )
 
 
-def _of_group(entry: Entry, group: str) -> Entry:
+def group_of(entry: Entry, group: str) -> Entry:
+    """An entry with the results of one group of GROUPS."""
     if group == "all":
         return entry
     return replace(entry, results=tuple(one for one in entry.results if one.stratum == group))
 
 
-def _cells(entry: Entry, columns: dict[str, str], against: dict[str, Difference]) -> Cells:
-    scores, skills = {}, {}
-    for name in columns:
-        scores[name] = mean_of(entry, name)
-        skills[name] = (
-            Score.undefined("it has no best value to compare with")
-            if name in UNBOUNDED
-            else skill(entry.scores(name), entry.random(name))
-        )
-    return Cells(len({one.index for one in entry.results}), scores, skills, against)
+def cells_of(
+    entry: Entry,
+    columns: Mapping[str, str],
+    against: Mapping[str, Difference] | None = None,
+    skilled: bool = True,
+) -> Cells:
+    """An entry's means, and its skills unless they are not wanted. columns: the scores' names."""
+    scores = {name: mean_of(entry, name) for name in columns}
+    skills = {name: _skill_of(entry, name) for name in columns if skilled}
+    return Cells(len({one.index for one in entry.results}), scores, skills, dict(against or {}))
+
+
+def _skill_of(entry: Entry, name: str) -> Score:
+    if name in UNBOUNDED:
+        return Score.undefined("it has no best value to compare with")
+    return skill(entry.scores(name), entry.random(name))
 
 
 def mean_of(entry: Entry, name: str) -> Score:
@@ -247,13 +336,11 @@ def mean_of(entry: Entry, name: str) -> Score:
     )
 
 
-def _failed_items(entry: Entry) -> float | None:
-    shares = [
-        share
-        for one in entry.results
-        for share in one.details.get(entry.of, {}).get("failed", {}).values()
-    ]
-    return fmean(shares) if shares else None
+def _uncontrolled(entry: Entry, columns: dict[str, str]) -> tuple[str, ...]:
+    if entry.kind == "control":
+        return ()
+    without = {name for one in entry.results for name in one.uncontrolled}
+    return tuple(name for name in columns if name in without)
 
 
 def skill(
@@ -291,24 +378,28 @@ def _skill_of_sums(totals: np.ndarray) -> np.ndarray:
 
 
 def _against(
-    top: Entry | None, entries: Sequence[Entry], columns: dict[str, str]
+    blocks: Sequence[_Block], columns: dict[str, str]
 ) -> dict[int, dict[str, dict[str, Difference]]]:
-    """Entry (its id) → group → score → difference to the top entry, paired by feature.
+    """Entry (its id) → group → score → difference to the top of its block, paired by feature.
 
     Holm's correction is over all rows and scores of a group. Controls are not compared.
     """
-    others = [entry for entry in entries if entry.kind != "control" and entry is not top]
+    pairs = [
+        (block.top, entry)
+        for block in blocks
+        for entry in block.entries
+        if block.top and entry.kind != "control" and entry is not block.top
+    ]
     found: dict[int, dict[str, dict[str, Difference]]] = {}
-    for group in GROUPS if top and others else ():
-        best = _of_group(top, group)  # pyright: ignore[reportArgumentType]
-        pairs = {
+    for group in GROUPS if pairs else ():
+        differences = {
             (id(entry), name): difference(
-                _by_feature(_of_group(entry, group), name), _by_feature(best, name)
+                _by_feature(group_of(entry, group), name), _by_feature(group_of(top, group), name)
             )
-            for entry in others
+            for top, entry in pairs
             for name in columns
         }
-        for (entry, name), one in corrected(pairs).items():
+        for (entry, name), one in corrected(differences).items():
             found.setdefault(entry, {}).setdefault(group, {})[name] = one
     return found
 

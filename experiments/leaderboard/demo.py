@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...sae.source import FeatureSource
 from ..features import draw_each
@@ -31,10 +32,11 @@ def drawn_benchmark(
     opens: Opens | None = None,
     seeds: Sequence[int] = (0,),
     scorers: Sequence[str] | None = None,
+    **answering: Any,
 ) -> Manifest:
     """A benchmark of features that each of some seeds draws (see `features.draw`).
 
-    Raises as `draw` and `freeze`.
+    answering: simulator and scorer mind, as for `freeze`. Raises as `draw` and `freeze`.
     """
     features = draw_each(source.evidence, n, draw_seeds)
     strata = [source.evidence.stratum(feature) for feature in features]
@@ -44,7 +46,8 @@ def drawn_benchmark(
         f"{n} with each of the draw's seeds {by}, half of each stratum; "
         f"{contextual} of {len(features)} are contextual ({contextual / len(features):.0%})"
     )
-    return freeze(source, name, features, seeds=seeds, scorers=scorers, drawn=drawn, opens=opens)
+    how = {"seeds": seeds, "scorers": scorers, **answering}
+    return freeze(source, name, features, drawn=drawn, opens=opens, **how)
 
 
 def planted_benchmark(
@@ -53,11 +56,13 @@ def planted_benchmark(
     suite: PlantedSuite,
     seeds: Sequence[int] = (0,),
     scorers: Sequence[str] | None = None,
+    **answering: Any,
 ) -> Manifest:
-    """The benchmark of all features of a planted source."""
+    """The benchmark of all features of a planted source. answering: see `drawn_benchmark`."""
     drawn = f"planted from the seed {suite.planted}, {suite.per_class} of each class"
     features = range(source.n_features)
-    return freeze(source, name, features, seeds=seeds, scorers=scorers, drawn=drawn, opens=suite)
+    how = {"seeds": seeds, "scorers": scorers, **answering}
+    return freeze(source, name, features, drawn=drawn, opens=suite, **how)
 
 
 def run_all(

@@ -1,8 +1,9 @@
 """Manifests: a benchmark frozen in a file, so that scores of different days and places compare.
 
 It names what is explained (features of an SAE on a subject model), on which text (each split by the
-hash of its content), with which seeds, and what scores it (scorers by version). Runs are bound to it:
-what differs in any of these is another benchmark.
+hash of its content), with which seeds, what scores it (scorers by version), and what answers for
+explanations when they are scored. Runs are bound to it: what differs in any of these is another
+benchmark.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ...agents.minds.choice import Mind
 from ...sae.errors import BenchmarkError
 from ...sae.evidence import Evidence
 from ...sae.paths import new_file
 from ...sae.source import FeatureSource, check_feature
 from ...sae.tokens import TokenTable
 from ..journal import RUN_NAME
-from ..scoring import SCORERS, chosen
+from ..scoring import SCORERS, Choice, chosen
 
 #: Which role may read each split.
 _READERS = {"explain": "explainer", "select": "selector", "score": "scorer"}
@@ -73,7 +75,8 @@ class Manifest(_Frozen):
 
     name: what people call it. drawn: how the features were chosen, in words. opens: None for a
     source that no command opens. subject, sae, key: see FeatureSource. features: indices, in
-    order. seeds: one run of an explainer for each. splits: by name.
+    order. seeds: one run of an explainer for each. splits: by name. simulator, scorer_mind: what answers
+    for explanations, and the language model that judges those in words (see `scoring.Choice`).
     """
 
     format: Literal[1] = 1
@@ -87,6 +90,8 @@ class Manifest(_Frozen):
     seeds: tuple[Natural, ...] = Field(min_length=1)
     splits: dict[str, Content]
     scorers: tuple[ScorerVersion, ...] = Field(min_length=1)
+    simulator: Literal["auto", "rule", "judge", "embedding"] = "auto"
+    scorer_mind: str | None = None
 
     @field_validator("features", "seeds")
     @classmethod
@@ -94,6 +99,12 @@ class Manifest(_Frozen):
         if len(set(values)) < len(values):
             raise ValueError("each may stand there once")
         return tuple(sorted(values))
+
+    @model_validator(mode="after")
+    def _judged(self) -> Manifest:
+        if self.simulator == "judge" and self.scorer_mind is None:
+            raise ValueError("the simulator judge needs a scorer mind")
+        return self
 
     @property
     def decides(self) -> dict[str, Any]:
@@ -120,12 +131,17 @@ def freeze(
     scorers: Sequence[str] | None = None,
     drawn: str = "",
     opens: Opens | PlantedSuite | None = None,
+    simulator: str = "auto",
+    scorer_mind: str | None = None,
 ) -> Manifest:
     """The benchmark of some features of a source, as it stands.
 
-    scorers: names; None for those that run by default. Raises FeatureError for a feature that the
-    source does not have, UnknownName for a scorer that does not exist, BenchmarkError for the rest.
+    scorers: names; None for those that run by default. simulator, scorer_mind: see Manifest. Raises
+    FeatureError for a feature that the source does not have, UnknownName for a scorer, simulator or
+    mind that does not exist, CannotAnswer for embeddings that are not installed, KeyRefused for a
+    mind without its key, BenchmarkError for the rest.
     """
+    Choice(simulator, Mind(scorer_mind) if scorer_mind else None).check()
     for feature in features:
         check_feature(feature, source.n_features)
     source.cover(features)
@@ -141,6 +157,8 @@ def freeze(
             seeds=tuple(seeds),
             splits=contents(source.evidence),
             scorers=scorer_versions([*chosen(scorers)]),
+            simulator=simulator,  # pyright: ignore[reportArgumentType]
+            scorer_mind=scorer_mind,
         )
     except ValidationError as error:
         raise BenchmarkError(f"No such benchmark can be: {first_fault(error)}.") from error
@@ -168,6 +186,21 @@ def check(manifest: Manifest, source: FeatureSource) -> None:
     source.cover(manifest.features)
     found = {name: one.model_dump() for name, one in contents(source.evidence).items()}
     _refuse(manifest, {"splits": found})
+
+
+def check_simulator(manifest: Manifest, simulator: str | None, scorer_mind: str | None) -> None:
+    """Raise BenchmarkError where something else is asked to answer than the manifest says.
+
+    simulator, scorer_mind: None for the manifest's.
+    """
+    asked = {"--simulator": simulator, "--scorer-mind": scorer_mind}
+    frozen = {"--simulator": manifest.simulator, "--scorer-mind": manifest.scorer_mind}
+    for option, value in asked.items():
+        if value is not None and value != frozen[option]:
+            raise BenchmarkError(
+                f"The benchmark {manifest.name} is scored with {option} {frozen[option] or 'unset'}, "
+                f"not {value}: leave {option} out, or freeze a benchmark with it."
+            )
 
 
 def _refuse(manifest: Manifest, found: Mapping[str, Any]) -> None:

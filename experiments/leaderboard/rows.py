@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from ...sae.errors import BenchmarkError
 from ..journal import Journal, Run
 from ..results import Result, results_of, standing_events
 from ..scoring import CONTROL_NAMES, Score
-from ..summary import ROWS, scores_of
+from ..summary import ROWS, scores_of, simulator_in
 from .benchmark import BENCHMARK
 from .manifest import Manifest, differences
 
@@ -19,6 +20,8 @@ from .manifest import Manifest, differences
 SUBMISSION = "submission"
 #: Controls that depend on nothing but the feature: the same beside every explanation.
 OF_THE_FEATURE = ("single_token", "token_lookup")
+#: What answered for an explanation that has no score.
+UNSCORED = "none"
 Kind = Literal["run", "submitted", "control"]
 
 
@@ -43,6 +46,19 @@ class Entry:
     def scores(self, name: str) -> list[tuple[int, Score | None]]:
         """(feature, score) of each result."""
         return [(one.index, (scores_of(one, self.of) or {}).get(name)) for one in self.results]
+
+    @property
+    def simulators(self) -> dict[str, int]:
+        """What answered for its explanations → how many: "rule", "judge MODEL", "embedding"."""
+        return dict(Counter(filter(None, (simulator_in(one, self.of) for one in self.results))))
+
+    @property
+    def simulator(self) -> str:
+        """The same in words; UNSCORED where nothing was scored."""
+        found = sorted(self.simulators.items(), key=lambda one: (-one[1], one[0]))
+        if len(found) == 1:
+            return found[0][0]
+        return ", ".join(f"{name} ({n})" for name, n in found) or UNSCORED
 
     def random(self, name: str) -> list[tuple[int, Score | None]]:
         """The same of another feature's explanation."""
@@ -87,8 +103,16 @@ def entries_of(
                 left_out.append(why)
     if missing := sorted(set(names or ()) - seen):
         raise BenchmarkError(f"No journal has a run {missing[0]!r}: `sagescope runs` lists them.")
-    entries = [_entry(runs) for runs in groups.values() if runs]
-    return Found(tuple([*entries, *_controls(entries)]), tuple(left_out))
+    entries = []
+    for entry in (_entry(runs) for runs in groups.values() if runs):
+        why = _answered_otherwise(entry, manifest)
+        if why is None:
+            entries.append(entry)
+        elif names is not None:
+            raise BenchmarkError(why)
+        else:
+            left_out.append(why)
+    return Found(tuple([*entries, *controls_beside(entries)]), tuple(left_out))
 
 
 def why_not(run: Run, manifest: Manifest) -> str | None:
@@ -105,6 +129,23 @@ def why_not(run: Run, manifest: Manifest) -> str | None:
     return (
         f"The run {run.name} is of another benchmark than {manifest.name}, so it cannot enter its "
         f"table: it has {'; '.join(differing)}."
+    )
+
+
+def _answered_otherwise(entry: Entry, manifest: Manifest) -> str | None:
+    """Why scores do not count that `sagescope score` made by another simulator, None where they do."""
+    judge = f"judge {manifest.scorer_mind}"
+    by_kind = {
+        "auto": {"rule", "embedding"} | ({judge} if manifest.scorer_mind else set()),
+        "judge": {judge},
+    }
+    others = entry.simulators.keys() - by_kind.get(manifest.simulator, {manifest.simulator})
+    if not others:
+        return None
+    return (
+        f"The run {entry.runs[0]} was scored by {sorted(others)[0]}, which does not answer in the "
+        f"benchmark {manifest.name}: score it with --simulator {manifest.simulator}"
+        + (f" --scorer-mind {manifest.scorer_mind}." if manifest.scorer_mind else ".")
     )
 
 
@@ -151,7 +192,7 @@ def _about(config: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _controls(entries: Sequence[Entry]) -> list[Entry]:
+def controls_beside(entries: Sequence[Entry]) -> list[Entry]:
     """Each control as a row of its own: from the first entry that has most of it."""
     found = []
     for name in CONTROL_NAMES:

@@ -61,14 +61,15 @@ def rank_saes(boards: Sequence[Board]) -> tuple[list[Ranking], list[str]]:
 
     There is one for each explainer, with mind and settings, that has explained several SAEs.
     """
-    by_explainer: dict[tuple[str, str, str, str], list[tuple[Board, Entry]]] = {}
+    by_explainer: dict[tuple[str, ...], list[tuple[Board, Entry]]] = {}
     for board in boards:
         for entry in board.entries:
             if entry.kind == "run":
-                name = (board.manifest.subject, entry.explainer, entry.mind, entry.about)
+                about = (entry.mind, entry.about, entry.simulator)
+                name = (board.manifest.subject, entry.explainer, *about)
                 by_explainer.setdefault(name, []).append((board, entry))
     rankings, refused = [], []
-    for (_, explainer, mind, _), pairs in by_explainer.items():
+    for (_, explainer, mind, *_), pairs in by_explainer.items():
         fair = pairs[:1]
         for board, entry in pairs[1:]:
             why = _unfair(fair[0][0].manifest, board.manifest)

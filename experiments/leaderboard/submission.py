@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ...agents.budget import Budget
 from ...agents.records import Conclusion, Explanation
 from ...agents.rules.language import Near, Rule
 from ...sae.errors import BenchmarkError, RuleError, SubmissionError
@@ -32,7 +33,7 @@ from ..journal import Journal
 from ..results import Result, standing_events
 from ..sessions.rule_text import as_rule
 from .benchmark import bound
-from .manifest import Manifest, check, first_fault
+from .manifest import Manifest, check, check_simulator, first_fault
 from .rows import SUBMISSION
 
 #: A longer regular expression is no explanation.
@@ -154,12 +155,17 @@ def verify(
     journal: Journal,
     *,
     concurrency: int | None = None,
+    simulator: str | None = None,
+    scorer_mind: str | None = None,
+    run_budget: Budget | None = None,
     watch: Watch | None = None,
 ) -> tuple[str, list[Result]]:
     """Score a submission on a benchmark, from its text alone; the run's name and its results.
 
     What it says of features outside the benchmark is left out. Runs that were begun are gone on with.
-    Raises BenchmarkError where the source is not the benchmark's, or none of its features is there.
+    simulator, scorer_mind: None for the manifest's, and no others are taken. run_budget: of judging.
+    Raises BenchmarkError where source or simulator are not the benchmark's, or none of its features
+    is there.
     """
     wanted = {entry.feature: entry for entry in submission.entries}
     features = [feature for feature in manifest.features if feature in wanted]
@@ -168,6 +174,7 @@ def verify(
             f"The submission {submission.name} explains none of the {len(manifest.features)} features "
             f"of {manifest.name}: they are {', '.join(map(str, manifest.features[:6]))} …"
         )
+    check_simulator(manifest, simulator, scorer_mind)
     check(manifest, source)
     seed = manifest.seeds[0]
     config = {
@@ -191,7 +198,15 @@ def verify(
                 run.write_all(_events(source, feature, wanted[feature]))
     scorers = [one.name for one in manifest.scorers]
     results = score_run(
-        source, name, journal=journal, scorers=scorers, concurrency=concurrency, watch=watch
+        source,
+        name,
+        journal=journal,
+        scorers=scorers,
+        concurrency=concurrency,
+        simulator=manifest.simulator,
+        scorer_mind=manifest.scorer_mind,
+        run_budget=run_budget,
+        watch=watch,
     )
     return name, results
 

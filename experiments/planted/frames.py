@@ -101,7 +101,7 @@ class Filler:
         return text if frame.startswith("{}") else text[0].upper() + text[1:]
 
 
-def corpus_texts(plans: Sequence[Plan], seed: int, plain: int) -> list[str]:
+def corpus_texts(plans: Sequence[Plan], seed: int | str, plain: int) -> list[str]:
     """The corpus of a source: every corpus snippet in frames, and `plain` sentences besides.
 
     Sentences are shuffled and joined into texts of one to three; snippets that are whole texts stay

@@ -117,6 +117,16 @@ class PlantedSource(FunctionSource):
         self.features = tuple(features)
         self.options = options
 
+    @property
+    def corpus(self) -> list[str]:
+        """The texts that show the features."""
+        return list(self._corpus)
+
+    def planted(self, feature: int) -> PlantedFeature:
+        """One feature of the key. Raises FeatureError for one that is not there."""
+        check_feature(feature, self.n_features)
+        return self.features[feature]
+
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The token strings of each text."""
         return [tokenize(text) for text in texts]
@@ -128,8 +138,7 @@ class PlantedSource(FunctionSource):
 
     def truth(self, feature: int, reading: Reading) -> np.ndarray:
         """float32 [n]: the true activations, without noise and drop-out."""
-        check_feature(feature, self.n_features)
-        planted = self.features[feature]
+        planted = self.planted(feature)
         found = planted.program.run(reading)
         if self.options.bleed:
             found = _bled(found, reading, self.options.bleed)
@@ -137,8 +146,7 @@ class PlantedSource(FunctionSource):
 
     def contrast(self, feature: int) -> list[tuple[str, str]]:
         """(kind, text): the contrast set, of texts that the corpus does not have."""
-        check_feature(feature, self.n_features)
-        texts = contrast_texts(self.features[feature].plan.contrast, feature)
+        texts = contrast_texts(self.planted(feature).plan.contrast, feature)
         return [(kind, text) for kind, text in texts if text not in self._known]
 
     # ---------------------------------------------------------------- inside

@@ -14,8 +14,8 @@ from ..jobs import Watch, explain
 from ..journal import Journal
 from ..results import Result
 from ..scoring import Score, mean_with_interval
-from .recovery import Recovery, recovery
-from .source import DECOY, PlantedFeature, PlantedSource
+from .recovery import AnswerKey, Recovery, recovery
+from .source import DECOY
 
 #: What stands for several meanings or for none; all other classes are single concepts.
 NOT_SINGLE = ("disjunction", "degenerate", DECOY)
@@ -23,6 +23,8 @@ NOT_SINGLE = ("disjunction", "degenerate", DECOY)
 NOTHING = ("dead", "noisy")
 #: The same explainer without probes, where there is one.
 WITHOUT_PROBES = {"sage": "sage:no-probes"}
+#: Why a share of confirmed explanations is undefined.
+NOT_PROBED = "the explainer does not probe, so it can confirm nothing"
 
 
 class Answer(BaseModel):
@@ -65,7 +67,8 @@ class Answer(BaseModel):
 @dataclass(frozen=True)
 class Group:
     """A group of answers. recovered, equivalent: shares of those that have a meaning to recover;
-    confirmed: share whose explanation the probes confirmed; the rest in sum.
+    confirmed: share whose explanation the probes confirmed, undefined for an explainer that does not
+    probe; the rest in sum.
     """
 
     name: str
@@ -93,34 +96,44 @@ class Findings:
     def groups(self) -> list[Group]:
         """One a class, in the order of the source, then the single concepts together."""
         classes = dict.fromkeys(answer.class_ for answer in self.answers)
-        found = [group(name, self._of(lambda a, n=name: a.class_ == n)) for name in classes]
+        probed = self.probed
+        found = [group(name, self._of(lambda a, n=name: a.class_ == n), probed) for name in classes]
         single = self._of(lambda answer: answer.class_ not in NOT_SINGLE)
-        return [*found, group("single concepts", single)] if single else found
+        return [*found, group("single concepts", single, probed)] if single else found
+
+    @property
+    def probed(self) -> bool:
+        """Whether the explainer probes: without that it can confirm nothing."""
+        return any(answer.probes for answer in self.answers)
 
     @property
     def false_labels(self) -> Score:
-        """Share of dead and noisy features whose explanation was confirmed."""
+        """Share of dead and noisy features whose explanation was confirmed; see `Group.confirmed`."""
+        if not self.probed:
+            return Score.undefined(NOT_PROBED)
         marks = [answer.false_label for answer in self.answers]
         return share([mark for mark in marks if mark is not None])
 
     @property
     def lift(self) -> Score:
-        """What probing adds to recovery in the decoy class, paired by feature."""
+        """What probing adds to recovery in the decoy class, paired by feature.
+
+        Where it adds all of it to every feature, the interval is Wilson's of that share.
+        """
         before = {answer.feature: bool(answer.recovered) for answer in self.without_probes}
-        return mean_with_interval(
-            [
-                float(bool(a.recovered)) - before[a.feature]
-                for a in self.answers
-                if a.feature in before
-            ]
-        )
+        lifts = [
+            float(bool(a.recovered)) - before[a.feature]
+            for a in self.answers
+            if a.feature in before
+        ]
+        return share([True] * len(lifts)) if set(lifts) == {1.0} else mean_with_interval(lifts)
 
     def _of(self, wanted: Callable[[Answer], bool]) -> list[Answer]:
         return [answer for answer in self.answers if wanted(answer)]
 
 
 def run_suite(
-    source: PlantedSource,
+    source: AnswerKey,
     *,
     explainer: str = "sage",
     mind: str = "rules",
@@ -134,10 +147,10 @@ def run_suite(
     run, journal: where it is kept; a run that was begun is gone on with. settings: see
     `sagescope.experiments.explain`. Raises what that raises.
     """
-    # A cached property serves as the protocol's property; pyright does not see that.
+    # An answer key is one; and a cached property serves as the protocol's, which pyright misses.
     features = cast(FeatureSource, source)
     found = explain(
-        features, range(source.n_features), explainer=explainer, mind=mind, run=run,
+        features, [one.index for one in source.features], explainer=explainer, mind=mind, run=run,
         journal=journal, score=False, watch=watch, **settings,
     )  # fmt: skip
     decoys = [one.index for one in source.features if one.kind == DECOY]
@@ -151,13 +164,13 @@ def run_suite(
     return Findings(answers(source, found), answers(source, blind))
 
 
-def answers(source: PlantedSource, results: Iterable[Result]) -> tuple[Answer, ...]:
+def answers(source: AnswerKey, results: Iterable[Result]) -> tuple[Answer, ...]:
     """Results compared with the key."""
-    return tuple(_answer(source.features[result.index], result, source) for result in results)
+    return tuple(_answer(result, source) for result in results)
 
 
-def _answer(planted: PlantedFeature, result: Result, source: PlantedSource) -> Answer:
-    said = result.explanation
+def _answer(result: Result, source: AnswerKey) -> Answer:
+    planted, said = source.planted(result.index), result.explanation
     right: Recovery = recovery(source, planted.index, said)
     nothing = planted.form in NOTHING
     return Answer(
@@ -184,15 +197,16 @@ def _answer(planted: PlantedFeature, result: Result, source: PlantedSource) -> A
     )
 
 
-def group(name: str, members: Sequence[Answer]) -> Group:
-    """Answers together."""
+def group(name: str, members: Sequence[Answer], probed: bool = True) -> Group:
+    """Answers together. probed: whether their explainer probes."""
+    confirmed = [answer.verdict == "confirmed" for answer in members]
     meant = [answer for answer in members if answer.recovered is not None]
     return Group(
         name=name,
         features=len(members),
         recovered=share([bool(answer.recovered) for answer in meant]),
         equivalent=share([answer.equivalent for answer in meant]),
-        confirmed=share([answer.verdict == "confirmed" for answer in members]),
+        confirmed=share(confirmed) if probed else Score.undefined(NOT_PROBED),
         probes=sum(answer.probes for answer in members),
         calls=sum(answer.calls for answer in members),
         tokens=sum(answer.tokens for answer in members),

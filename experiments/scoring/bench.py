@@ -179,8 +179,10 @@ class Marks:
 
 
 Function = Callable[[Target, Simulator], Awaitable[Marks]]
-#: What a score may fail to see of a label: truth that it leaves out, or what it claims beside it.
-Blind = Literal["extra", "missing"]
+#: What a score may fail to see of a label: truth that it leaves out, or what it claims beside it;
+#: or that `sanity` cannot measure it, because the score has no value on features of that kind.
+Blind = Literal["extra", "missing", "unmeasured"]
+UNMEASURED: tuple[Blind, ...] = ("unmeasured",)
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,10 @@ def scorer(
 
 
 def blind_to(score: str) -> tuple[Blind, ...]:
-    """What a score does not see of a label, by its scorer's declaration; () for one that sees all."""
+    """What a score does not see of a label, by its scorer's declaration; () for one that sees all.
+
+    UNMEASURED where nobody knows.
+    """
     return next((one.blind[score] for one in SCORERS.values() if score in one.blind), ())
 
 

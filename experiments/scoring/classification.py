@@ -30,7 +30,6 @@ from .simulator import Simulator
 #: Why there is no share of right answers. A threshold could be fitted to the feature's activations
 #: on `explain`, but then the score would rest on more than what the explanation says.
 NO_UNIT = "the grades have an order and no unit, so that nothing says from which one on it fires"
-ALL_ALIKE = "every resample gives the same, so there is no interval"
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,7 @@ class Metric:
         own = answers.answered
         units = sums_of(self.rows(own), own.documents)
         score = of_units(units, self.statistic, seed, undefined="it has no value")
-        changes: dict[str, object] = {"failed": answers.failed}
-        if score.low is not None and score.low == score.high:
-            changes |= {"low": None, "high": None, "reason": ALL_ALIKE}
-        return score.model_copy(update=changes)
+        return score.model_copy(update={"failed": answers.failed})
 
     def value(self, answers: Answers) -> float | None:
         """The metric alone."""

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from .bench import Blind, Item, Marks, Target, scorer
+from .bench import UNMEASURED, Blind, Item, Marks, Target, scorer
 from .classification import AUC, F1, Answers, accuracy, balanced_accuracy, grades_of, items_of
 from .contexts import NEGATIVES, Drawn, mixed
 from .score import Score
@@ -49,18 +49,30 @@ def _names(scorer: str, kinds: Sequence[str], metrics: Iterable[str] = ()) -> tu
     return (scorer, *(f"{scorer}_{part}" for part in parts))
 
 
+def _unmeasured(scorer: str) -> dict[str, tuple[Blind, ...]]:
+    """A feature of `sanity` has no neighbours, and no silent text with its words."""
+    return dict.fromkeys((f"{scorer}_near_miss", f"{scorer}_neighbour"), UNMEASURED)
+
+
 #: What scores do not see of a label, as `sanity` measures it.
-BLIND_TO_MARKS: dict[str, tuple[Blind, ...]] = dict.fromkeys(
-    ("fuzzing_auc", "fuzzing_misplaced", "fuzzing_random"), ("extra",)
-)
-BLIND_TO_INTRUDERS: dict[str, tuple[Blind, ...]] = dict.fromkeys(
-    ("intruder", "intruder_random"), ("extra", "missing")
-)
+BLIND_TO_MARKS: dict[str, tuple[Blind, ...]] = {
+    **_unmeasured("fuzzing"),
+    **dict.fromkeys(("fuzzing_auc", "fuzzing_misplaced", "fuzzing_random"), ("extra",)),
+}
+BLIND_TO_INTRUDERS: dict[str, tuple[Blind, ...]] = {
+    **_unmeasured("intruder"),
+    **dict.fromkeys(("intruder", "intruder_random"), ("extra", "missing")),
+}
 #: What is computed besides balanced accuracy.
 METRICS = {"f1": F1, "auc": AUC}
 
 
-@scorer("detection", _names("detection", NEGATIVES, METRICS))
+@scorer(
+    "detection",
+    _names("detection", NEGATIVES, METRICS),
+    blind=_unmeasured("detection"),
+    version=2,
+)
 async def detection(target: Target, simulator: Simulator) -> Marks:
     """Whether contexts fire (see this module's table); each as an item."""
     drawn = mixed(target.panel.of("firing", *NEGATIVES), target.seed)
@@ -74,6 +86,7 @@ async def detection(target: Target, simulator: Simulator) -> Marks:
     _names("fuzzing", (MISPLACED, *NEGATIVES), METRICS),
     default=False,
     blind=BLIND_TO_MARKS,
+    version=2,
 )
 async def fuzzing(target: Target, simulator: Simulator) -> Marks:
     """Whether marked tokens fire (see this module's table); each context as an item."""
@@ -151,7 +164,13 @@ class Trial:
     others: tuple[Drawn, ...]
 
 
-@scorer("intruder", _names("intruder", NEGATIVES), default=False, blind=BLIND_TO_INTRUDERS)
+@scorer(
+    "intruder",
+    _names("intruder", NEGATIVES),
+    default=False,
+    blind=BLIND_TO_INTRUDERS,
+    version=2,
+)
 async def intruder(target: Target, simulator: Simulator) -> Marks:
     """Which of five contexts does not belong (see this module's table); each trial as an item."""
     trials = _trials(target)

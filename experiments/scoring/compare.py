@@ -60,17 +60,20 @@ class Difference(Record):
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out zero, and the adjusted p is at most LEVEL."""
-        if self.low is None or self.high is None or self.adjusted is None:
+        """Whether the interval leaves out zero, and the adjusted p is at most LEVEL.
+
+        Where all pairs differ alike there is no interval, and the test alone decides.
+        """
+        if not self.value or self.adjusted is None or self.adjusted > LEVEL:
             return False
-        return not self.low <= 0 <= self.high and self.adjusted <= LEVEL
+        return self.low is None or self.high is None or not self.low <= 0 <= self.high
 
 
 def difference(left: Values, right: Values, seed: int = 0) -> Difference:
     """The mean difference left − right over the features that both have a value for.
 
-    seed: of resamples and flips. With fewer than two pairs there is no interval, with none no value;
-    `reason` then says why.
+    seed: of resamples and flips. With fewer than three pairs, or pairs that all differ alike, there is
+    no interval, with none no value; `reason` then says why.
     """
     a, b = _means(left), _means(right)
     common = sorted(a.keys() & b.keys(), key=str)

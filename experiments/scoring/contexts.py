@@ -30,7 +30,7 @@ import numpy as np
 from ...sae.evidence import Evidence, SplitEvidence
 from ...sae.neighbours import neighbourhood_of
 from ...sae.tokens import TokenTable
-from .excerpts import LENGTH, lots_of
+from .excerpts import LENGTH, evenly, lots_of
 from .simulator import Context
 
 FIRING, WEAK, SILENT = 20, 10, 10
@@ -101,13 +101,7 @@ def mixed(drawn: tuple[Drawn, ...], seed: int) -> tuple[Drawn, ...]:
 
     So whoever answers some at a time has all kinds before them, and places tell nothing.
     """
-    draw = np.random.default_rng(seed)
-    place = np.empty(len(drawn))
-    kinds = np.array([one.kind for one in drawn])
-    for kind in dict.fromkeys(kinds.tolist()):
-        own = draw.permutation(np.flatnonzero(kinds == kind))
-        place[own] = (np.arange(len(own)) + draw.random()) / len(own)
-    return tuple(drawn[k] for k in np.argsort(place, kind="stable"))
+    return tuple(drawn[k] for k in evenly([one.kind for one in drawn], seed))
 
 
 class _Draw:

@@ -27,8 +27,8 @@ import numpy as np
 
 from ...sae.evidence import Evidence, SplitEvidence
 from ...sae.neighbours import neighbourhood_of
-from .bench import Item, Marks, Target, reaches, scorer
-from .excerpts import Excerpt, at_peak, firing, lots_of, others
+from .bench import UNMEASURED, Item, Marks, Target, reaches, scorer
+from .excerpts import Excerpt, at_peak, evenly, firing, lots_of, others
 from .score import Score, of_units, ratio
 from .simulator import Simulator
 
@@ -39,14 +39,22 @@ TRIED = 40
 NO_PAIR = "no held-out text has one of the two firing without the other"
 
 
-@scorer("discrimination", NAMES, default=False)
+@scorer(
+    "discrimination",
+    NAMES,
+    default=False,
+    blind=dict.fromkeys(NAMES, UNMEASURED),
+    version=2,
+)
 async def discrimination(target: Target, simulator: Simulator) -> Marks:
     """Both scores of this module's table; each excerpt as an item."""
     if reason := target.silent:
         return Marks({name: Score.undefined(reason) for name in NAMES})
     drawn = draw(target.source.evidence, target.feature, target.seed, target.held_out)
     excerpts = [*drawn.own, *(one for rival in drawn.rivals for one in rival.theirs)]
-    grades = np.asarray(await simulator.grade([one.context for one in excerpts]), np.float64)
+    order = evenly([place < len(drawn.own) for place in range(len(excerpts))], target.seed)
+    grades = np.empty(len(excerpts))
+    grades[order] = await simulator.grade([excerpts[place].context for place in order])
     own, theirs = grades[: len(drawn.own)], _by_rival(drawn, grades)
     scores, failed, items = {}, {}, [*_items(target, NAMES[0], "own", drawn.own, own)]
     for name in NAMES:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ...sae.errors import CannotAnswer
-from .bench import Marks, Target, scorer
+from .bench import UNMEASURED, Marks, Target, scorer
 from .classification import AUC, Answers, items_of
 from .contexts import NEGATIVES, mixed
 from .score import Score
@@ -65,7 +65,7 @@ class EmbeddingSimulator(Simulator):
         return (vectors[1:] @ vectors[0]).astype(np.float64)
 
 
-@scorer("embedding", ["embedding"], default=False)
+@scorer("embedding", ["embedding"], default=False, blind={"embedding": UNMEASURED}, version=2)
 async def embedding(target: Target, simulator: Simulator) -> Marks:
     """Delphi's embedding score, of any explanation that has words; each context as an item."""
     if not simulator.words:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,21 @@ LENGTH = 32
 
 #: A number for each window, drawn from its tokens and the seed.
 lots_of = lru_cache(maxsize=4)(lots)
+
+
+def evenly(kinds: Sequence[str | bool], seed: int) -> np.ndarray:
+    """int64 [n]: an order drawn by the seed in which items of each kind are spread evenly.
+
+    So whoever is asked about a stretch of them at a time has all kinds in it, as far as there are
+    enough of them.
+    """
+    draw = np.random.default_rng(seed)
+    place = np.empty(len(kinds))
+    names = np.array(kinds)
+    for kind in dict.fromkeys(names.tolist()):
+        own = draw.permutation(np.flatnonzero(names == kind))
+        place[own] = (np.arange(len(own)) + draw.random()) / len(own)
+    return np.argsort(place, kind="stable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +54,22 @@ class Excerpt:
         return float(values[self.first : self.end].max(initial=0.0))
 
 
-def cut(table: TokenTable, window: int, place: int) -> Excerpt:
-    """At most LENGTH tokens of a window around the token at `place`, counted from its first."""
+def cut(table: TokenTable, window: int, place: int, length: int = LENGTH) -> Excerpt:
+    """At most `length` tokens of a window around the token at `place`, counted from its first."""
     start = int(table.starts[window])
-    shown = stretch(table, window, place, LENGTH)
+    shown = stretch(table, window, place, length)
     first, end = int(shown[0]), int(shown[-1]) + 1
     context = Context(tuple(table.window(window)), first - start, end - start)
     return Excerpt(context, first, end, int(table.documents[window]))
 
 
 def firing(
-    split: SplitEvidence, feature: int, threshold: float, n: int, seed: int
+    split: SplitEvidence,
+    feature: int,
+    threshold: float,
+    n: int,
+    seed: int,
+    length: int = LENGTH,
 ) -> Iterator[Excerpt]:
     """Excerpts around the peaks of windows that reach the threshold, n at most.
 
@@ -61,16 +81,18 @@ def firing(
     windows = windows[np.lexsort((lot[windows], -peaks[windows]))]
     for band in np.array_split(windows, n):
         if len(band):
-            yield at_peak(split, feature, int(band[lot[band].argmin()]))
+            yield at_peak(split, feature, int(band[lot[band].argmin()]), length)
 
 
-def at_peak(split: SplitEvidence, feature: int, window: int) -> Excerpt:
+def at_peak(split: SplitEvidence, feature: int, window: int, length: int = LENGTH) -> Excerpt:
     """The excerpt around a window's highest activation."""
     start, end = split.tokens.starts[window : window + 2]
-    return cut(split.tokens, window, int(split.activations(feature)[start:end].argmax()))
+    return cut(split.tokens, window, int(split.activations(feature)[start:end].argmax()), length)
 
 
-def silent(split: SplitEvidence, feature: int, n: int, seed: int) -> Iterator[Excerpt]:
+def silent(
+    split: SplitEvidence, feature: int, n: int, seed: int, length: int = LENGTH
+) -> Iterator[Excerpt]:
     """n random excerpts in which the feature is nowhere above zero, each of another window."""
     table, values = split.tokens, split.activations(feature)
     lot = lots_of(table, seed)
@@ -79,7 +101,7 @@ def silent(split: SplitEvidence, feature: int, n: int, seed: int) -> Iterator[Ex
         if not left:
             return
         if table.starts[window + 1] > table.starts[window]:
-            found = cut(table, int(window), int(lot[window] >> np.uint64(40)))
+            found = cut(table, int(window), int(lot[window] >> np.uint64(40)), length)
             if not found.peak(values) > 0:
                 left -= 1
                 yield found
@@ -87,12 +109,12 @@ def silent(split: SplitEvidence, feature: int, n: int, seed: int) -> Iterator[Ex
 
 @lru_cache(maxsize=4)
 def _shuffled(evidence: Evidence, seed: int) -> list[int]:
-    features = np.sort(np.asarray(evidence.features, np.int64))
+    features = np.sort(np.asarray(evidence.reference, np.int64))
     return np.random.default_rng(seed).permutation(features).tolist()
 
 
 def others(evidence: Evidence, feature: int, n: int, seed: int) -> tuple[int, ...]:
-    """n other features that fire on `explain`; the seed draws the same ones for every feature."""
+    """n other features of the reference that fire on `explain`; the seed draws the same ones for every feature."""
     explain = evidence.reader("scorer").split("explain")
     found: list[int] = []
     for other in _shuffled(evidence, seed):

@@ -23,7 +23,8 @@ import numpy as np
 
 from ...sae.errors import CannotAnswer
 from ...sae.mixture import lots, stretch_at_peak
-from .bench import Item, Marks, Target, scorer
+from .bench import UNMEASURED, Item, Marks, Target, scorer
+from .excerpts import evenly
 from .metrics import auc, auprc, gini
 from .score import Score
 from .simulator import Context, Simulator
@@ -35,7 +36,7 @@ WINDOWS, SHOWN = 100, 64
 TOP, BANDS = 0.1, (0.0, 0.5, 0.75, 0.95, 1.0)
 
 
-@scorer("fade", NAMES, default=False)
+@scorer("fade", NAMES, default=False, blind={"purity": UNMEASURED})
 async def fade(target: Target, simulator: Simulator) -> Marks:
     """Responsiveness and purity; each window as an item."""
     if reason := target.silent:
@@ -82,7 +83,7 @@ async def fade(target: Target, simulator: Simulator) -> Marks:
 
 
 def draw_windows(target: Target) -> np.ndarray:
-    """int64: the windows that are graded, in an order that says nothing."""
+    """int64: the windows that are graded, those that fire spread evenly among them."""
     split = target.held_out
     lot = lots(split.tokens, target.seed)
     order = np.lexsort((lot, split.peaks(target.feature)))
@@ -95,7 +96,7 @@ def draw_windows(target: Target) -> np.ndarray:
         spread = np.concatenate(chosen)
         strongest = order[~np.isin(order, spread)][::-1]
         order = np.concatenate([spread, strongest[: WINDOWS - len(spread)]])
-    return order[np.argsort(lot[order], kind="stable")]
+    return order[evenly(target.fires(split.peaks(target.feature)[order]).tolist(), target.seed)]
 
 
 def _context(target: Target, window: int) -> Context:

@@ -54,7 +54,7 @@ BLIND: dict[str, tuple[Blind, ...]] = {
 EDGES = (0.2, 0.4, 0.6, 0.8)
 
 
-@scorer("graded", NAMES, blind=BLIND)
+@scorer("graded", NAMES, blind=BLIND, version=2)
 async def graded(target: Target, simulator: Simulator) -> Marks:
     """The five scores of this module's table; each context as an item."""
     drawn = target.panel.drawn

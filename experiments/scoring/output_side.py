@@ -44,8 +44,8 @@ import numpy as np
 
 from ...sae.errors import CannotAnswer, SAEError
 from ...sae.outputs import Outputs, Promoted, Steering, TokenWeight, outputs_of
-from .bench import Item, Marks, Target, scorer
-from .excerpts import lots_of, others
+from .bench import UNMEASURED, Blind, Item, Marks, Target, scorer
+from .excerpts import evenly, lots_of, others
 from .score import Score, of_units, ratio, share
 from .simulator import Simulator
 
@@ -61,7 +61,7 @@ NOTHING_FORESEEN = "the explanation foresees none of the tokens, or all of them"
 NO_ANSWER = "the simulator answered for none of the tokens"
 
 
-@scorer("logits", LOGITS, default=False)
+@scorer("logits", LOGITS, default=False, blind={"logit_coverage": UNMEASURED}, version=2)
 async def logits(target: Target, simulator: Simulator) -> Marks:
     """The first score of this module's table; each token as an item."""
     seen = await Seen.of(target)
@@ -93,7 +93,14 @@ async def logits(target: Target, simulator: Simulator) -> Marks:
     )
 
 
-@scorer("steering", NAMES, default=False, blind={"steering_ratio": ("extra", "missing")})
+#: The ratio is the feature's, whatever is said of it.
+BLIND: dict[str, tuple[Blind, ...]] = {
+    **dict.fromkeys(NAMES, UNMEASURED),
+    "steering_ratio": ("extra", "missing"),
+}
+
+
+@scorer("steering", NAMES, default=False, blind=BLIND, version=2)
 async def steering(target: Target, simulator: Simulator) -> Marks:
     """The other scores of this module's table; each draw of the choice as an item."""
     if reason := target.silent:
@@ -153,7 +160,11 @@ class Seen:
 
     async def foreseen_by(self, simulator: Simulator) -> np.ndarray:
         """float64 [tokens]: each token's resemblance to the explanation, NaN where that failed."""
-        return await foreseen(simulator, [one.token for one in self.tokens])
+        tokens = self.tokens
+        order = evenly([place < len(self.own) for place in range(len(tokens))], self.target.seed)
+        found = np.empty(len(tokens))
+        found[order] = await foreseen(simulator, [tokens[place].token for place in order])
+        return found
 
     async def steered(self, feature: int, watched: Sequence[int] = ()) -> Steering:
         """A feature steered on this bench's prompts. Raises CannotAnswer where it cannot be."""

@@ -25,7 +25,7 @@ import numpy as np
 from ...agents.rules.language import Clause, Rule, current
 from ...sae.source import FunctionSource
 from . import score_simulator
-from .bench import SCORERS, Blind, Target
+from .bench import UNMEASURED, Blind, Target, chosen
 from .simulator import RuleSimulator
 
 #: Share of features and seeds on which a score must fall.
@@ -123,7 +123,7 @@ def _clause(word: str, level: float) -> Clause:
 async def blindness(
     scorers: Sequence[str] | None = None, features: int = 5, seeds: int = 2
 ) -> dict[str, tuple[Blind, ...]]:
-    """Score → what it does not see, as measured; scores that are undefined here are left out.
+    """Score → what it does not see, as measured; UNMEASURED for one that has no value here.
 
     scorers: by name, ("all",) for every one. The features and draws are the same every time.
     """
@@ -137,11 +137,12 @@ async def blindness(
                 wrong = await _values(target, rule, scorers)
                 for name in true.keys() & wrong.keys():
                     fell.setdefault((name, kind), []).append(wrong[name] < true[name] - LEAST)
-    names = dict.fromkeys(name for one in SCORERS.values() for name in one.scores)
+    names = [name for one in chosen(scorers).values() for name in one.scores]
     return {
         name: tuple(kind for kind in ("extra", "missing") if np.mean(fell[name, kind]) < SEES)
-        for name in names
         if (name, "extra") in fell
+        else UNMEASURED
+        for name in names
     }
 
 

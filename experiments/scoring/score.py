@@ -20,6 +20,9 @@ RESAMPLES = 1_000
 RESAMPLES_OF_MEAN = 10_000
 #: BCa needs one statistic for each unit left out; beyond this many units it changes nothing seen.
 BCA_UNITS = range(8, 501)
+#: Two units give a bootstrap three values to choose from, and no idea how far they may lie apart.
+LEAST_UNITS = 3
+NO_SPREAD = "resamples all give the same, or have no value, so there is no interval"
 
 #: A statistic of totals: float64 [..., k] → float64 [...], NaN where it is undefined.
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -29,7 +32,8 @@ class Score(Record):
     """A number with its 95 % interval.
 
     value: None when it is undefined; `reason` then says why. low, high: None when there is no
-    interval (no value, or fewer than two units). n: the independent units it rests on: documents of
+    interval: no value, fewer than LEAST_UNITS units, or units that all give the same, which do not
+    show how others would vary. n: the independent units it rests on: documents of
     the score split, generated texts, or features for a mean. failed: units that could not be run;
     they count in nothing else. reason: also what a defined value alone does not tell.
     """
@@ -79,6 +83,8 @@ def of_units(
     if not np.isfinite(value):
         return Score.undefined(undefined)
     low, high = interval(units, statistic, seed, resamples) or (None, None)
+    if low is None and len(units) >= LEAST_UNITS:
+        reason = reason or NO_SPREAD
     return Score(value=value, low=low, high=high, n=len(units), reason=reason)
 
 
@@ -88,12 +94,13 @@ def interval(
     """The 95 % bootstrap interval of a statistic of totals.
 
     BCa where it applies (BCA_UNITS, statistic defined and not the same in every resample), else
-    percentile. None with fewer than two units, or when most resamples leave it undefined.
+    percentile. None with fewer than LEAST_UNITS, when all resamples give the same, or when most
+    resamples leave it undefined.
     """
     from scipy.stats import DegenerateDataWarning, bootstrap
 
     n, k = units.shape
-    if n < 2:
+    if n < LEAST_UNITS:
         return None
 
     def of_resamples(chosen: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -129,7 +136,8 @@ def interval(
             corrected = result.confidence_interval
             if np.isfinite(corrected.low) and np.isfinite(corrected.high):
                 low, high = float(corrected.low), float(corrected.high)
-    return low, high
+    # Sums in another order differ in their last bits.
+    return (low, high) if high - low > 1e-12 else None
 
 
 def _counts(chosen: np.ndarray, n: int) -> np.ndarray:
@@ -158,7 +166,8 @@ def share(passed: Sequence[bool], seed: int, *, undefined: str, failed: int = 0)
     score = of_units(units, ratio, seed, undefined=undefined)
     if len(passed) > 1 and len(set(passed)) == 1:
         exact = binomtest(sum(passed), len(passed)).proportion_ci(method="wilson")
-        score = score.model_copy(update={"low": float(exact.low), "high": float(exact.high)})
+        ends = {"low": float(exact.low), "high": float(exact.high), "reason": None}
+        score = score.model_copy(update=ends)
     return score.model_copy(update={"failed": failed})
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bench import Marks, Target, scorer
+from .excerpts import evenly
 from .metrics import pearson
 from .score import Score, mean_with_interval
 from .simulator import Context, Simulator
@@ -89,6 +90,8 @@ async def simulate(
     stretches: int64, the places of each one's tokens in the split, consecutive and of one window.
     """
     table, unit = target.held_out.tokens, target.stats.typical_max
+    fires = [bool(target.fires(target.measured[places]).any()) for places in stretches]
+    stretches = [stretches[place] for place in evenly(fires, target.seed)]
     contexts = []
     for places in stretches:
         window = int(table.window_of[places[0]])

@@ -26,7 +26,7 @@ import numpy as np
 from ...prompts.render import render
 from ...sae.errors import CannotAnswer, SAEError
 from ...sae.outputs import losses_of
-from .bench import Item, Marks, Target, scorer
+from .bench import UNMEASURED, Item, Marks, Target, scorer
 from .excerpts import Excerpt, firing, silent
 from .metrics import auc, sums_of
 from .score import Score, of_units, ratio
@@ -34,10 +34,12 @@ from .simulator import Simulator
 
 NAMES = ("surprisal", "surprisal_gain")
 FIRING, SILENT = 10, 10
+#: Tokens of an excerpt; each is read twice.
+LENGTH = 16
 NEUTRAL = "various unrelated sentences"
 
 
-@scorer("surprisal", NAMES, default=False)
+@scorer("surprisal", NAMES, default=False, blind=dict.fromkeys(NAMES, UNMEASURED), version=2)
 async def surprisal(target: Target, simulator: Simulator) -> Marks:
     """Both scores of this module's table; each excerpt as an item, its gain as the grade."""
     if not simulator.words:
@@ -64,8 +66,8 @@ async def surprisal(target: Target, simulator: Simulator) -> Marks:
 def drawn(target: Target) -> tuple[list[Excerpt], np.ndarray]:
     """The excerpts, and which of them fire (bool [n])."""
     split, feature, seed = target.held_out, target.feature, target.seed
-    active = [*firing(split, feature, target.stats.fires_at, FIRING, seed)]
-    quiet = [*silent(split, feature, SILENT, seed)]
+    active = [*firing(split, feature, target.stats.fires_at, FIRING, seed, LENGTH)]
+    quiet = [*silent(split, feature, SILENT, seed, LENGTH)]
     return [*active, *quiet], np.arange(len(active) + len(quiet)) < len(active)
 
 

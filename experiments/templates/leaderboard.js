@@ -11,11 +11,14 @@ function key(row, column, show) {
   return given === "" ? null : Number(given);
 }
 
-/** Sorts the rows by a column; what has nothing there comes last, and equals stay as they were. */
+/** Sorts the rows by a column; what has nothing there comes last, and equals stay as they were.
+ * Rows that different simulators answered for stay apart, since their figures do not compare. */
 function sort(table, column, down, show) {
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => [key(row, column, show), row]);
-  rows.sort(([a], [b]) => {
+  rows.sort(([a, one], [b, other]) => {
+    const apart = Number(one.dataset.block ?? 0) - Number(other.dataset.block ?? 0);
+    if (apart) return apart;
     if (a === null || b === null) return (a === null) - (b === null);
     const order = a < b ? -1 : Number(a > b);
     return down ? -order : order;
@@ -45,6 +48,7 @@ function live(board) {
     for (const row of table.tBodies[0].rows) {
       row.hidden =
         row.dataset.group !== tool("group").value ||
+        (tool("simulator")?.value && row.dataset.simulator !== tool("simulator").value) ||
         (row.dataset.kind !== "run" && !tool(row.dataset.kind)?.checked) ||
         !row.dataset.name.toLowerCase().includes(words);
     }
@@ -67,7 +71,7 @@ function live(board) {
     resort();
   });
   if (tool("search")) {
-    for (const name of ["group", "search", "submitted", "control"]) {
+    for (const name of ["group", "simulator", "search", "submitted", "control"]) {
       tool(name)?.addEventListener("input", filter);
     }
     filter();

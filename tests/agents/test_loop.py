@@ -21,6 +21,7 @@ class Scripted:
     def __init__(self, *batches, refinements=(), states=None):
         self.batches, self.refinements = list(batches), list(refinements)
         self.seen, self.states = [], states
+        self.settling: list[list[ProbeDesign]] = []
 
     async def propose(self, notebook):
         return [Proposal("words", "fires on boat")]
@@ -32,12 +33,21 @@ class Scripted:
         self.seen.append([outcome.fired for outcome in notebook.outcomes])
         return self.refinements.pop(0) if self.refinements else []
 
+    async def settle(self, notebook):
+        return self.settling.pop(0) if self.settling else []
+
     async def conclude(self, notebook):
         return Explanation(labels=("boat",), description="boats", hypothesis=self.states)
 
 
 def probe(text, fires, **more):
     return ProbeDesign(hypothesis=0, purpose="test", text=text, fires=fires, **more)
+
+
+def agreeing(fires, silent):
+    """So many probes of each side that come out as predicted."""
+    said = [probe(f"Boat {i} is a boat.", True) for i in range(fires)]
+    return said + [probe(f"Car {i} is a car.", False) for i in range(silent)]
 
 
 def run(mind, *, budget=Budget(), feature=on_words("boat")):  # noqa: B008
@@ -63,14 +73,41 @@ def test_predictions_are_recorded_before_anything_is_measured():
 
 
 def test_verdicts_are_counted_from_measurements():
-    right = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
-    right += [probe(f"Car {i} is a car.", False) for i in range(4)]
-    conclusion, _ = run(Scripted(right))
+    conclusion, _ = run(Scripted(agreeing(5, 5)))
     assert conclusion.verdicts[0].status == "confirmed"
-    assert conclusion.verdicts[0].fires_as_predicted == (4, 4)
-    assert conclusion.verdicts[0].posterior == pytest.approx(5 / 6)
+    assert conclusion.verdicts[0].fires_as_predicted == (5, 5)
+    assert conclusion.verdicts[0].posterior == pytest.approx((4 + 5 / 2) / (4.5 + 5 / 2))
     wrong = [probe(f"Car {i} is a car.", True) for i in range(4)]
     assert run(Scripted(wrong))[0].verdicts[0].status == "refuted"
+
+
+def test_what_is_concluded_is_probed_once_nothing_refines_it():
+    mind = Scripted(agreeing(2, 2), states=0)
+    mind.settling = [agreeing(3, 0), [probe(f"Train {i} is a train.", False) for i in range(3)]]
+    conclusion, kinds = run(mind)
+    assert conclusion.explanation.verdict == "confirmed"
+    assert conclusion.explanation.counts.fires_as_predicted == (5, 5)
+    assert kinds.count("verdict") == 3
+
+
+def test_settling_ends_with_the_budget():
+    mind = Scripted(agreeing(2, 2))
+    mind.settling = [agreeing(3, 3)] * 9
+    conclusion, _ = run(mind, budget=Budget(probes=12))
+    assert (conclusion.status, len(conclusion.probes)) == ("out_of_budget", 12)
+
+
+@pytest.mark.parametrize(("fires", "silent"), [(4, 4), (3, 5), (9, 1)])
+def test_few_probes_confirm_nothing_whatever_they_say(fires, silent):
+    assert run(Scripted(agreeing(fires, silent)))[0].verdicts[0].status == "open"
+
+
+def test_what_half_of_one_side_speaks_against_is_open_and_more_refuted():
+    half = [probe(f"Boat {i} is a boat.", False) for i in range(2)]
+    half += [probe(f"Car {i} is a car.", False) for i in range(2)]
+    assert run(Scripted(agreeing(9, 0) + half))[0].verdicts[0].status == "open"
+    more = [*half, probe("One boat more.", False)]
+    assert run(Scripted(agreeing(9, 0) + more))[0].verdicts[0].status == "refuted"
 
 
 def test_one_side_alone_confirms_nothing():
@@ -79,15 +116,14 @@ def test_one_side_alone_confirms_nothing():
 
 
 def test_moving_the_trigger_is_no_test_of_its_meaning():
-    designs = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
-    designs += [probe(f"Car {i} is a car.", False) for i in range(4)]
+    designs = agreeing(5, 5)
     moved = [
         ProbeDesign(hypothesis=0, purpose="bare", text=f"car{i}", fires=True) for i in range(9)
     ]
     conclusion, _ = run(Scripted(designs + moved))
-    assert len(conclusion.outcomes) == 17
+    assert len(conclusion.outcomes) == 19
     assert conclusion.verdicts[0].status == "confirmed"
-    assert conclusion.verdicts[0].fires_as_predicted == (4, 4)
+    assert conclusion.verdicts[0].fires_as_predicted == (5, 5)
 
 
 def test_a_refined_hypothesis_gives_way_to_its_child():
@@ -119,8 +155,7 @@ def test_the_cap_on_rounds_ends_the_loop():
 
 
 def test_a_conclusion_carries_the_verdict_on_what_it_states():
-    designs = [probe(f"Boat {i} is a boat.", True) for i in range(4)]
-    designs += [probe(f"Car {i} is a car.", False) for i in range(4)]
+    designs = agreeing(5, 5)
     for states, verdict in ((0, "confirmed"), (1, "untested"), (None, None)):
         child = Proposal("words", "boats, too", parent=0)
         conclusion, _ = run(Scripted(designs, refinements=[[child]], states=states))

@@ -116,10 +116,15 @@ def test_options_reach_the_job(opened, monkeypatch):
         "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
         "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score "
         "--scorers generated,predictive --simulator judge --scorer-mind j --retry-failed "
-        "--device cpu --dtype float32 --no-controls --random-weights 5 --journal j.db"
+        "--device cpu --dtype float32 --host http://h:1 --no-controls --random-weights 5 --journal j.db "
+        "--workers 4 --worker-cpus 2 --worker-gpus 0.5 --ray 10.0.0.1:6379"
     )
     run(*typed.split())
-    assert opened == [("s", "a", "c", 9, "cpu", "float32")]
+    assert opened == [("s", "a", "c", 9, "cpu", "float32", "http://h:1")]
+    cluster = asked.pop("cluster")
+    assert (cluster.address, cluster.workers, cluster.cpus) == ("10.0.0.1:6379", 4, 2)
+    assert cluster.gpus == 0.5
+    assert cluster.make.args == opened[0]
     budget = dataclasses.asdict(asked.pop("budget"))
     caps = {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0, "cost": 6.5}
     assert budget == caps
@@ -391,23 +396,31 @@ def test_sessions_take_every_cap(opened, monkeypatch, command: str):
 
 
 def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
-    from sagescope.sae import train
+    from sagescope.sae.training import TrainSettings
+    from sagescope.sae.training import run as training
 
     asked: list[Any] = []
-    monkeypatch.setattr(train, "train", lambda settings, out: asked.append((settings, out)) or out)
+    monkeypatch.setattr(
+        training, "train", lambda settings, out, **kept: asked.append((settings, out, kept)) or out
+    )
     assert "Wrote out" in run("train", "out").stdout
-    assert asked == [(train.TrainSettings(), Path("out"))]
+    assert asked == [(TrainSettings(), Path("out"), {"keep": None, "keep_gb": 8.0})]
     other = {
-        field.name: "x" if field.type == "str" else 1 + (field.name == "context")
-        for field in dataclasses.fields(train.TrainSettings)
+        field.name: "x" if "str" in str(field.type) else 1 + (field.name == "context")
+        for field in dataclasses.fields(TrainSettings)
+        if field.name != "options"
     }
     typed = [
         part
         for name, value in other.items()
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
-    run("train", "out", *typed)
-    assert dataclasses.asdict(asked[1][0]) == other
+    settings = ["--set", "gamma=.5", "--set", "kind=dot", "--set", "paper=true"]
+    run("train", "out", *typed, *settings, "--keep", "there", "--keep-gb", "2")
+    options = {"gamma": 0.5, "kind": "dot", "paper": True}
+    assert dataclasses.asdict(asked[1][0]) == {**other, "options": options}
+    assert asked[1][2] == {"keep": Path("there"), "keep_gb": 2.0}
+    run("train", "out", "--set", "gamma", code=2)
 
 
 def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):

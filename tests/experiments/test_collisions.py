@@ -49,6 +49,9 @@ def test_near_labels_by_their_vectors():
     assert (found.same, found.near) == (0, 2)
     assert found.near_share == pytest.approx(2 / 3)
     assert "2 nearly" in found.line()
+    ((one, other, cosine),) = found.pairs
+    assert (one, other, cosine) == ("m/s/0", "m/s/1", pytest.approx(np.cos(0.3)))
+    assert found.as_json()["pairs"] == [{"features": ["m/s/0", "m/s/1"], "cosine": cosine}]
 
 
 def test_one_feature_alone_collides_with_nothing():

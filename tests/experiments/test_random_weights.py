@@ -6,7 +6,8 @@ import tiny
 import torch
 
 from sagescope.experiments import Journal, explain
-from sagescope.experiments.random_weights import drawn, random_source
+from sagescope.experiments.features import draw
+from sagescope.experiments.random_weights import ALIKE, densities, nearest, random_source
 from sagescope.experiments.summary import means
 from sagescope.sae.model_source import ModelSource
 from sagescope.sae.subject import SubjectModel
@@ -58,15 +59,24 @@ def test_a_source_without_a_model_says_so(source):
 
 def test_features_of_the_random_model_stand_beside_the_run(model, tmp_path):
     with model, Journal.open(tmp_path / "j.db") as journal:
-        chosen = drawn(model, 3, seed=0)
+        chosen = draw(model.evidence, 3, seed=0)
         assert chosen, "the tiny SAE has features that fire"
         options = {"journal": journal, "run": "r", **QUICK}
         found = explain(model, chosen, random_weights=2, **options)
         assert {one.error for one in found} == {None}
         beside = journal.run("r.random-weights")
         assert "random-weights" in beside.config["subject"]
+        own = densities(model)
+        matches = [one for one in found if one.controls["random_weights"]]
+        assert matches, "some feature of the random model is like one of the run"
         for result in found:
             about = result.details["random_weights"]
+            if result not in matches:
+                assert "fires about as often" in about["why"]
+                continue
+            ratio = about["density"] / own[result.index]
+            assert ratio * 1.001 >= 1 / ALIKE
+            assert ratio <= ALIKE * 1.001
             assert about["run"] == "r.random-weights"
             assert int(about["feature"].rpartition("/")[2]) in beside.features
             assert result.controls["random_weights"]["coverage"] is not None
@@ -81,7 +91,7 @@ def test_features_of_the_random_model_stand_beside_the_run(model, tmp_path):
 
 def test_none_are_made_unasked(model, tmp_path):
     with Journal.open(tmp_path / "j.db") as journal:
-        chosen = drawn(model, 1, seed=0)
+        chosen = draw(model.evidence, 1, seed=0)
         options = {"journal": journal, "run": "r", **QUICK}
         (result,) = explain(model, chosen, random_weights=0, **options)
         assert result.details["random_weights"]["why"].endswith("--random-weights makes it")
@@ -96,3 +106,12 @@ def test_its_evidence_is_kept_like_any_other(model, tmp_path):
     assert first.key == second.key != model.key
     one, two = (s.evidence.splits["explain"] for s in (first, second))
     assert np.array_equal(one.activations(0), two.activations(0))
+
+
+def test_what_is_alike_is_nearest_by_ratio_and_never_far():
+    pool = {3: 0.010, 5: 0.018, 7: 0.5, 9: 0.0}
+    assert nearest(0.012, pool) == 3
+    assert nearest(0.017, pool) == 5
+    assert nearest(0.25, pool) == 7
+    assert nearest(0.1, pool) is None
+    assert nearest(0.1, {}) is None

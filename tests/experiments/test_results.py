@@ -13,7 +13,9 @@ from sagescope.sae.errors import JournalError, RuleError
 
 SCORES = ["predictive_pearson", "predictive_auprc", "generative", "boundary", "input"]
 
-SCORE = {"value": float, "low": float, "high": float, "n": int}
+#: An end of an interval is null where there is none.
+END = frozenset({float, type(None)})
+SCORE = {"value": float, "low": END, "high": END, "n": int}
 
 #: The contract, word for word. Later versions add keys; none of these goes away or changes.
 CONTRACT: dict[str, Any] = {
@@ -44,6 +46,8 @@ def assert_holds(found: Any, contract: Any) -> None:
             assert_holds(found[key], part)
     elif isinstance(contract, tuple):
         assert found in contract
+    elif isinstance(contract, frozenset):
+        assert type(found) in contract
     else:
         assert type(found) is contract
 

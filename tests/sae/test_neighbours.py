@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from sagescope.experiments.scoring.excerpts import others
 from sagescope.sae.errors import FeatureError
 from sagescope.sae.neighbours import Neighbourhood
 from sagescope.sae.source import FunctionSource
@@ -38,3 +39,12 @@ def test_a_feature_that_fires_alone_or_never_has_none(evidence):
 def test_what_the_evidence_does_not_cover(evidence):
     with pytest.raises(FeatureError, match="does not cover"):
         Neighbourhood(evidence).nearest(9)
+
+
+def test_neighbours_are_of_the_reference_however_much_is_covered(evidence):
+    evidence.reference = (2, 3)
+    near = Neighbourhood(evidence)
+    assert near.nearest(0) == (2,)
+    assert near.nearest(2) == ()
+    assert others(evidence, 0, 5, seed=0) == others(evidence, 1, 5, seed=0)
+    assert set(others(evidence, 0, 5, seed=0)) == {2, 3}

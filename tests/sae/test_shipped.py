@@ -72,6 +72,13 @@ def test_it_stands_in_for_running_the_model(load, collected, never_runs):
         assert set(source.evidence.table().index) == set(range(96))
 
 
+def test_neighbours_are_looked_for_among_the_same_features_everywhere(load, collected):
+    """Whether only what is shipped is there, or all of it was collected."""
+    with load("first") as whole, load("second") as fresh:
+        assert len(whole.evidence.features) > len(fresh.evidence.features)
+        assert list(whole.evidence.reference) == list(fresh.evidence.reference) == FEATURES
+
+
 def test_its_key_is_that_of_collected_evidence(load, collected):
     with load("first") as one, load("second") as other:
         assert one.key == other.key

@@ -19,8 +19,8 @@ WIDTH = 32
 LAYERS = 2
 
 
-def save_tokenizer(folder: Path, vocabulary: int = 384) -> None:
-    """A byte-level BPE tokenizer with the BOS token <s>, trained on WORDS."""
+def save_tokenizer(folder: Path, vocabulary: int = 384, texts: list[str] | None = None) -> None:
+    """A byte-level BPE tokenizer with the BOS token <s>, trained on texts, by default WORDS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -33,7 +33,7 @@ def save_tokenizer(folder: Path, vocabulary: int = 384) -> None:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainer)
+    tokenizer.train_from_iterator(texts or [" ".join(WORDS)] * 3, trainer)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(folder)
 
 
@@ -126,7 +126,7 @@ def make_sae(
     with torch.no_grad():
         for name, parameter in sae.named_parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
-            if name == "threshold":
+            if name in ("threshold", "kernel_scale"):
                 parameter.abs_()
     return sae
 

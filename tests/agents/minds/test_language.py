@@ -26,11 +26,11 @@ GOOD = {
     "Trials": {
         "probes": [
             {"hypothesis": 1, "role": "positive", "text": f"We saw boat {i}.", "fires": True}
-            for i in range(4)
+            for i in range(5)
         ]
         + [
             {"hypothesis": 1, "role": "near miss", "text": f"We saw car {i}.", "fires": False}
-            for i in range(4)
+            for i in range(5)
         ]
         + [{"hypothesis": 0, "role": "positive", "text": "A car came.", "fires": True}],
     },
@@ -45,7 +45,7 @@ def test_a_whole_explanation():
     assert conclusion.explanation.labels == ("boats",)
     assert conclusion.explanation.verdict == "confirmed"
     assert conclusion.explanation.coverage == pytest.approx(1.0)
-    assert conclusion.verdicts[1].fires_as_predicted == (4, 4)
+    assert conclusion.verdicts[1].fires_as_predicted == (5, 5)
     assert conclusion.verdicts[0].status == "refuted"
     assert conclusion.spent["calls"] == len(server.calls) == 4
     assert conclusion.spent["tokens"] < 40_000
@@ -256,7 +256,7 @@ def test_what_names_no_hypothesis_is_told():
     }
     conclusion, _ = explain(scripted(**strayed))
     notes = " ".join(conclusion.explanation.notes)
-    assert "none of its 9 is new" in notes
+    assert "none of its 11 is new" in notes
     assert "names hypothesis 7, which does not stand" in notes
     assert conclusion.probes
     assert conclusion.explanation.hypothesis == 1

@@ -3,7 +3,9 @@
 import asyncio
 import sys
 
+from sagescope.agents.ablations import Ablated, Ablation
 from sagescope.agents.budget import Budget, Spending
+from sagescope.agents.loop import Investigation, run_loop
 from sagescope.agents.notebook import Notebook
 from sagescope.agents.records import Hypothesis
 from sagescope.agents.rules.mind import RuleMind
@@ -26,3 +28,25 @@ def test_every_seed_draws_its_own_probes():
     # Python hashes these two alike.
     assert designed(0) == designed(0)
     assert designed(0) != designed(sys.hash_info.modulus)
+
+
+def concluded(mind, budget):
+    """What the loop ends with for a feature on one word."""
+    spending = Spending(budget)
+    source = source_of(on_words("boat"))
+    loop = Investigation(source, 0, mind, spending=spending, seed=0, record=lambda *_: None)
+    return asyncio.run(run_loop(loop))
+
+
+def test_the_hypothesis_that_is_stated_has_probes_of_its_own():
+    explanation = concluded(RuleMind(), Budget()).explanation
+    assert explanation.verdict == "confirmed"
+    few = concluded(RuleMind(), Budget(probes=4))
+    assert few.explanation.verdict != "confirmed"
+    assert len(few.probes) <= 4
+
+
+def test_without_probes_nothing_settles():
+    conclusion = concluded(Ablated(RuleMind(), Ablation(probes="none")), Budget())
+    assert conclusion.probes == ()
+    assert conclusion.explanation.verdict == "untested"

@@ -1,6 +1,7 @@
 """Tables: who may enter, in which order, and what the figures are."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hostile import HOSTILE
@@ -8,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagescope.experiments import Journal, explain
+from sagescope.experiments.jobs import score_run
+from sagescope.experiments.journal import Event
+from sagescope.experiments.leaderboard.benchmark import run_name
 from sagescope.experiments.leaderboard.board import Board, board, skill
 from sagescope.experiments.leaderboard.manifest import Manifest
 from sagescope.experiments.leaderboard.output import as_json, as_markdown
@@ -22,8 +26,16 @@ def table(journal: Journal, manifest: Manifest) -> Board:
     return board([journal], manifest)
 
 
-def copied(journal: Journal, into: Journal, run: str, name: str, leave: set[int], **config) -> None:
-    """A run once more, without some features, under other settings."""
+def copied(
+    journal: Journal,
+    into: Journal,
+    run: str,
+    name: str,
+    leave: set[int],
+    payload: Callable[[Event], dict] = lambda event: event.payload,
+    **config,
+) -> None:
+    """A run once more, without some features, under other settings or with other payloads."""
     old = journal.run(run)
     with into.begin(name, {**old.config, **config}) as new:
         for event in old.events():
@@ -31,7 +43,7 @@ def copied(journal: Journal, into: Journal, run: str, name: str, leave: set[int]
                 kept = [one for one in event.payload["features"] if one not in leave]
                 new.write("session", {**event.payload, "features": kept})
             elif event.feature not in leave:
-                new.write(event.kind, event.payload, event.feature)
+                new.write(event.kind, payload(event), event.feature)
 
 
 def test_explainers_and_controls_are_rows(table: Board):
@@ -210,3 +222,40 @@ def test_saes_on_other_text_are_not_ranked_together(
     assert rankings == []
     (line,) = refused
     assert "splits score sha256" in line
+
+
+def test_what_another_simulator_scored_is_not_compared(journal: Journal, manifest: Manifest):
+    def answered_by_embeddings(event: Event) -> dict:
+        by = {"simulator": "embedding"} if event.kind == "scored" else {}
+        return {**event.payload, **by}
+
+    by_rule = manifest.model_copy(update={"simulator": "rule"})
+    words, rule = (run_name(manifest, name, "rules", 0) for name in ("sage:one-hypothesis", "sage"))
+    with Journal.open(None) as mixed, Journal.open(None) as strict:
+        copied(journal, mixed, rule, rule, set())
+        copied(journal, mixed, words, words, set(), answered_by_embeddings)
+        found = board([mixed], manifest)
+        copied(
+            journal, strict, words, "w", set(), answered_by_embeddings, benchmark=by_rule.decides
+        )
+        left = board([strict], by_rule)
+        with pytest.raises(BenchmarkError, match="score it with --simulator rule"):
+            board([strict], by_rule, ["w"])
+    assert found.simulators[:2] == ("rule", "embedding")
+    (row,) = (one for one in found.rows if one.explainer == "sage:one-hypothesis")
+    assert row.simulator == "embedding"
+    assert not row.groups["all"].against  # it is the top of its own block
+    assert "answered for by embedding" in as_markdown([found], [], [])
+    assert left.rows == ()
+    assert "was scored by embedding, which does not answer in the benchmark" in left.left_out[0]
+
+
+def test_each_score_says_whether_a_control_stands_beside_it(planted):
+    source = planted.PlantedSource()
+    with Journal.open(None) as own:
+        scored = explain(source, [0, 1], journal=own, run="r", scorers=["predictive"])
+        assert [one.uncontrolled for one in scored] == [(), ()]
+        later = score_run(source, "r", journal=own, scorers=["graded"], controls=False)
+    assert all(one.controlled for one in later)
+    assert all("graded_coverage" in one.uncontrolled for one in later)
+    assert not any("coverage" in one.uncontrolled for one in later)

@@ -80,6 +80,8 @@ def test_a_table_takes_no_run_of_another_benchmark():
         ("leaderboard build", 2, "--manifest"),
         ("leaderboard build -m nothing.yaml", 1, "bench freeze"),
         ("leaderboard verify x.jsonl -m nothing.yaml", 1, "bench freeze"),
+        ("bench freeze x.yaml -f 0 --simulator judge", 1, "Unknown judge"),
+        ("bench freeze x.yaml -f 0 --simulator vibes", 1, "Unknown simulator 'vibes'"),
         ("export nothing -o there", 1, "There is no journal"),
         ("export nothing -o there --format csv", 2, "is no format"),
     ],
@@ -88,6 +90,22 @@ def test_what_cannot_be_done(typed: str, code: int, said: str):
     done = run(typed, code)
     assert said in done.stderr.replace("\n", " ").replace("│ ", "")
     assert "Traceback" not in done.stderr
+
+
+def test_a_benchmark_is_scored_with_its_own_simulator_only():
+    run("bench freeze b.yaml -f 0-1 --simulator rule")
+    frozen = read_manifest(Path("b.yaml"))
+    assert (frozen.simulator, frozen.scorer_mind) == ("rule", None)
+    Path("mine.jsonl").write_text('{"feature": 0, "labels": ["banks"], "rule": "word: bank"}\n')
+    for typed in ("bench run b.yaml", "leaderboard verify mine.jsonl -m b.yaml"):
+        refused = run(f"{typed} --simulator embedding", code=1)
+        assert "The benchmark b is scored with --simulator rule, not embedding" in refused.stderr
+        refused = run(f"{typed} --scorer-mind openai:x", code=1)
+        assert "with --scorer-mind unset, not openai:x" in refused.stderr
+    run("leaderboard verify mine.jsonl -m b.yaml --simulator rule")
+    run("leaderboard build -m b.yaml")
+    (board,) = json.loads(Path("leaderboard.json").read_text())["boards"]
+    assert {row["simulator"] for row in board["rows"]} == {"rule"}
 
 
 def test_explanations_that_cannot_be_read_leave_nothing_behind(somewhere: Path):

@@ -109,7 +109,7 @@ def test_sorting_and_filtering_in_a_browser(journal: Journal, manifest: Manifest
         browser.run("document.querySelector('thead th button').click()")
         assert names(browser) == sorted((row.explainer for row in table.rows), reverse=True)
         assert browser.run("document.querySelectorAll('[aria-sort]').length") == 1
-        place = [*table.columns].index("predictive_pearson") + 3
+        place = [*table.columns].index("predictive_pearson") + 4
         browser.run(f"document.querySelectorAll('thead th button')[{place}].click()")
         by_pearson = [
             row.groups["all"].scores["predictive_pearson"].value

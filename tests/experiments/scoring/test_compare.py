@@ -145,7 +145,7 @@ def test_too_few_pairs_show_nothing():
 def test_equal_sides_show_nothing():
     same = by_feature(np.random.default_rng(0).random(20))
     one = difference(same, same)
-    assert (one.value, one.low, one.high, one.p, one.shown) == (0, 0, 0, 1, False)
+    assert (one.value, one.low, one.high, one.p, one.shown) == (0, None, None, 1, False)
 
 
 @given(

@@ -3,13 +3,17 @@
 import asyncio
 
 from sagescope.experiments.scoring import SCORERS, Target, blind_to, score_simulator
+from sagescope.experiments.scoring.bench import UNMEASURED
 from sagescope.experiments.scoring.sanity import blindness, known_feature
 from sagescope.experiments.scoring.simulator import RuleSimulator
 
 
 def test_every_score_declares_what_it_does_not_see():
     measured = asyncio.run(blindness(("all",)))
-    assert measured == {name: blind_to(name) for name in measured}
+    known = {name: blind for name, blind in measured.items() if blind != UNMEASURED}
+    assert known == {name: blind_to(name) for name in known}
+    # What has no value here must not look as if it saw everything.
+    assert all(blind_to(name) for name in measured.keys() - known.keys())
     declared = {name for one in SCORERS.values() for name in one.blind}
     assert declared <= {name for one in SCORERS.values() for name in one.scores}
 

@@ -53,6 +53,9 @@ class Helper:
     async def refine(self, notebook):
         return []
 
+    async def settle(self, notebook):
+        return []
+
     async def conclude(self, notebook):
         return Explanation(labels=("banks",), description="fires on banks")
 
