@@ -62,8 +62,11 @@ def figures(seed: int) -> dict[str, float]:
     places = torch.randperm(NEURONS)
     found = {}
     for coefficient in COEFFICIENTS:
-        found |= measured(f"coefficient {coefficient:g}", coefficient, graph, world, seed)
-    found |= measured("shuffled graph", COEFFICIENTS[-1], graph[places][:, places], world, seed)
+        name = f"coefficient {coefficient:g}"
+        found |= measured(name, coefficient, graph, world, seed)
+        if coefficient:
+            other = graph[places][:, places]
+            found |= measured(f"{name}, shuffled graph", coefficient, other, world, seed)
     of_means = difference_of_means(rows, labels)
     return found | {"difference of means: cosine": float(of_means @ world.concept)}
 

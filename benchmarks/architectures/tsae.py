@@ -1,8 +1,8 @@
 """Temporal SAE: topics that persist, among words that do not.
 
 Each token has one of 10 topics, which stays with probability 23/24, and one of 40 words drawn by
-Zipf's law: random directions in 48 dimensions, the topic's .6 as long as the word's. Rows have norm 3.5
-or so. The same SAE (m = 80, h = 20, k = 4) is
+Zipf's law: random directions in 48 dimensions, the topic's .6 as long as the word's. Rows have norm
+√48 or so, as those of a training have. The same SAE (m = 80, h = 20, k = 4) is
 trained without the contrastive term, with it, and with it where the earlier tokens are of others.
 """
 
@@ -16,9 +16,9 @@ from . import planted
 
 WIDTH, TOPICS, WORDS = 48, 10, 40
 SWITCH = 1 / 24
-TOPIC, SCALE = 0.6, 3.0
+TOPIC, SCALE = 0.6, 6.0
 LATENTS, HIGH_LEVEL, K = 80, 20, 4
-STEPS, BATCH, LR = 800, 128, 3e-3
+STEPS, BATCH, LR = 1500, 128, 1e-3
 
 #: Rivals: alpha, and whether pairs are shuffled.
 RIVALS = {"without": (0.0, False), "with": (1.0, False), "shuffled": (1.0, True)}

@@ -12,7 +12,7 @@ The paper's mean squared error is over the elements of x, SAELens's a sum: hence
 Three things differ from the released code:
 
 - it penalises w_fᵀ L w_f itself, which shorter rows lower as well; here length does not count;
-- its coefficient, .001, has no effect that could be measured on planted data; the default is 1;
+- its coefficient, .001, has no effect that could be measured on planted data; the default is .1;
 - it has a further loss that predicts a label (harmful or not) from the codes. This SAE knows no
   labels: `concept_direction` fits them afterwards.
 
@@ -47,7 +47,7 @@ class GraphTrainingSAEConfig(StandardTrainingSAEConfig):
     """Settings of the module's formula."""
 
     l1_coefficient: float = 0.5
-    graph_coefficient: float = 1.0
+    graph_coefficient: float = 0.1
     edge_threshold: float = EDGE_THRESHOLD
     graph_rows: int = 100_000
 
@@ -79,7 +79,7 @@ class GraphTrainingSAE(StandardTrainingSAE):
 
     def __init__(self, cfg: GraphTrainingSAEConfig, use_error_term: bool = False):
         super().__init__(cfg, use_error_term)
-        exact = {"dtype": torch.float64, "device": self.W_dec.device}
+        exact: dict[str, Any] = {"dtype": torch.float64, "device": self.W_dec.device}
         self.register_buffer("graph", torch.zeros(cfg.d_in, cfg.d_in, device=self.W_dec.device))
         self.register_buffer("seen", torch.zeros((), **exact))
         self.register_buffer("total", torch.zeros(cfg.d_in, **exact))
@@ -123,7 +123,10 @@ class GraphTrainingSAE(StandardTrainingSAE):
     ) -> dict[str, torch.Tensor]:
         found = super().calculate_aux_loss(step_input, feature_acts, hidden_pre, sae_out)
         weight = step_input.coefficients["graph"] * self.cfg.d_in
-        return found | {"graph_loss": weight * graph_energy(self.W_dec, self.graph).mean()}
+        # A quotient of sums in bfloat16 would be a percent off.
+        with torch.autocast(self.device.type, enabled=False):
+            energy = graph_energy(self.W_dec, self.graph).mean()
+        return found | {"graph_loss": weight * energy}
 
     def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
         super().process_state_dict_for_saving_inference(state_dict)

@@ -71,7 +71,7 @@ class TrainingTranscoder(BatchTopKTrainingSAE):
 
     def initialize_weights(self) -> None:
         sizes = self.cfg.d_in, self.cfg.d_sae, self.cfg.d_out
-        like = {"dtype": self.dtype, "device": self.device}
+        like: dict[str, Any] = {"dtype": self.dtype, "device": self.device}
         into, out_of = torch.empty(sizes[1], sizes[0], **like), torch.empty(*sizes[1:], **like)
         for weights in (into, out_of):
             nn.init.kaiming_uniform_(weights)
