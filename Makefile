@@ -3,12 +3,13 @@
 # anywhere, in a path with spaces too.
 
 python := .venv/bin/python
-# Those that the others start, and the server of a real model, do not end by themselves.
-bench := $(filter-out benchmarks/scripted.py benchmarks/serve.py, $(wildcard benchmarks/*.py))
+# Those that the others start, and the server of a real model, do not end by themselves; faults
+# are a target of their own.
+bench := $(filter-out benchmarks/scripted.py benchmarks/serve.py benchmarks/faults.py, $(wildcard benchmarks/*.py))
 not_everywhere := slow or browser or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo leaderboard setup test test-slow test-browser bench lint format clean
+.PHONY: help demo leaderboard setup test test-slow test-browser bench faults lint format clean
 .NOTPARALLEL: # -j changes nothing: each step keeps the processor busy by itself
 unexport PYTHONHOME PYTHONPATH
 
@@ -36,6 +37,10 @@ test-browser: setup ## run the tests that look at pages in a Chromium
 
 bench: setup ## run the benchmarks; each prints its own figures
 	@set -e; for file in $(bench); do echo "== $$file"; $(python) "$$file"; done
+	@$(python) -m benchmarks.architectures
+
+faults: setup ## make everything go wrong in real processes, and write the table of docs/faults.md
+	@$(python) benchmarks/faults.py
 
 lint: setup ## check style, formatting and types
 	@status=0; \

@@ -12,7 +12,7 @@ from ..agents.budget import Spending
 from ..agents.explainers import EXPLAINERS, Task
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
-from ..sae.errors import BudgetExhausted, JournalError
+from ..sae.errors import BudgetExhausted, JournalError, ServiceError
 from ..sae.source import FeatureSource
 from .calls import RunCalls
 from .facts import exemplars_of, facts_of
@@ -73,8 +73,8 @@ class RunExplainer:
                 )
             self.run.write("started", {}, feature)
             conclusion = await self._conclude(feature, known, spending)
-        except JournalError:
-            raise
+        except (JournalError, ServiceError):
+            raise  # no feature's own trouble: the others would fail alike
         except Exception as caught:
             log.info("feature %d failed", feature, exc_info=True)
             conclusion, error = _failure(caught, spending), caught

@@ -21,7 +21,7 @@ from ..agents.explainers import check, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.wording import check_prompts
 from ..prompts.render import digest
-from ..sae.errors import JournalError, SagescopeError
+from ..sae.errors import JournalError, SagescopeError, ServiceError
 from ..sae.source import FeatureSource
 from .calls import spending_of
 from .explained import RunExplainer
@@ -246,7 +246,7 @@ def beside_random_weights(
                 controls=False,
                 watch=watch,
             )
-        except JournalError:
+        except (JournalError, ServiceError):
             raise
         except SagescopeError as error:
             absent(run, sentence(error))
@@ -377,7 +377,7 @@ class _Stages:
                 for feature in self.job.features:
                     group.create_task(one(feature))
         except ExceptionGroup as errors:
-            # What reaches here concerns the whole run (the journal): the first says enough.
+            # What reaches here concerns the whole run (the journal, the service): the first says enough.
             raise errors.exceptions[0] from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -16,6 +17,10 @@ from ..sae.errors import JournalError
 APPLICATION = 0x53616765
 #: How long a writer waits for another one, in seconds. Writes take microseconds.
 PATIENCE = 30.0
+#: What is to be done about what keeps the journal from being written.
+FULL = "the disk is full; make room and run the same command again"
+REFUSED = "the system refuses to write (a quota, a limit on file sizes or a failing disk)"
+WRITABLE = "make its folder writable, or name another journal"
 
 
 def _first_schema(connection: sqlite3.Connection) -> None:
@@ -45,18 +50,37 @@ def opened(path: Path | None) -> sqlite3.Connection:
             raise JournalError(f"{path} is a folder: the journal is one file.")
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
+        is_frozen = path is not None and _is_frozen(path)
         connection = sqlite3.connect(
-            path or ":memory:", PATIENCE, isolation_level=None, check_same_thread=False
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+            if path and is_frozen
+            else path or ":memory:",
+            PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=is_frozen,
         )
         try:
-            _prepare(connection, path)
+            _prepare(connection, path, is_frozen)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+def log_of(path: Path) -> Path:
+    """SQLite's write-ahead log: what was written last stands there."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _is_frozen(path: Path) -> bool:
+    """Whether it is whole and cannot change, so that it can be read without a log beside it."""
+    log = log_of(path)
+    is_whole = path.is_file() and not (log.exists() and log.stat().st_size)
+    return is_whole and not os.access(path.parent, os.W_OK)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None, is_frozen: bool) -> None:
     """Check whose file it is, bring its schema up to date, set how it is written."""
 
     def asked(pragma: str) -> int:
@@ -70,6 +94,8 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
             f"{path} was written by a newer Sagescope (journal version {asked('user_version')}, "
             f"this one reads up to {len(MIGRATIONS)}): update Sagescope, or name another journal."
         )
+    if is_frozen and asked("user_version") == len(MIGRATIONS):
+        return
     connection.execute("PRAGMA journal_mode = WAL")
     # In WAL mode NORMAL keeps every commit through the death of the process; only a power cut may
     # cost the last few, and it leaves the file whole. FULL would sync the disk for every event.
@@ -89,10 +115,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite ends it by itself where it cannot write
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 @contextlib.contextmanager
@@ -104,7 +131,11 @@ def explained(path: Path | None) -> Iterator[None]:
         if "locked" in str(error):
             what = f"another process has been writing to it for {PATIENCE:.0f} seconds; try again"
         elif "full" in str(error):
-            what = "the disk is full; make room and run the same command again"
+            what = FULL
+        elif "disk I/O error" in str(error):
+            what = f"{REFUSED}; make room, or see to the disk, and run the same command again"
+        elif "readonly" in str(error):
+            what = f"it may only be read; {WRITABLE}"
         else:
             what = f"{error}; check that the folder exists and may be written to"
         raise JournalError(f"The journal {path} cannot be used: {what}.") from error
@@ -112,11 +143,13 @@ def explained(path: Path | None) -> Iterator[None]:
         raise JournalError(f"The journal {path} is closed.") from error
     except sqlite3.DatabaseError as error:
         raise JournalError(
-            f"{path} is no journal, or a damaged one ({error}): move it away, or name another "
-            f"journal."
+            f"{path} is no journal, or a damaged one ({error}): `sagescope salvage` copies what can "
+            f"be read of it; or name another journal."
         ) from error
     except OSError as error:
-        raise JournalError(f"The journal {path} cannot be used: {error.strerror}.") from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        what = FULL if is_full else f"{error.strerror}; {WRITABLE}"
+        raise JournalError(f"The journal {path} cannot be used: {what}.") from error
 
 
 def lock(path: Path) -> int | None:

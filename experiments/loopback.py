@@ -114,6 +114,8 @@ CACHED_FROM = 1_024
 class LoopbackProvider:
     """A server in a thread of its own, from `with` on, at `url`. Counts what it was asked.
 
+    After `with` it is gone; another `with` brings it back at the same address.
+
     cached_from: the shortest prefix, in tokens, that its prompt cache keeps.
 
     calls: every call, in order. paid: by digest, how often a whole reply was sent, which is what
@@ -123,6 +125,7 @@ class LoopbackProvider:
     def __init__(self, script: Script):
         self.at_once = 0
         self.cached_from = CACHED_FROM
+        self._port = 0
         self.reset(script)
 
     def reset(self, script: Script) -> None:
@@ -138,9 +141,11 @@ class LoopbackProvider:
 
         # The protocol is named so that asyncio turns Nagle's algorithm off, which costs 40 ms a call.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", self._port))
         self._socket.listen(1024)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
         config = uvicorn.Config(
             self._serve,
             interface="asgi3",

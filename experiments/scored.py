@@ -12,7 +12,7 @@ from typing import Any
 
 from ..agents.budget import Budget, Spending
 from ..agents.records import Explanation
-from ..sae.errors import BudgetExhausted, CannotAnswer, JournalError
+from ..sae.errors import BudgetExhausted, CannotAnswer, JournalError, ServiceError
 from ..sae.source import FeatureSource
 from .calls import JudgingCalls
 from .journal import Run
@@ -87,7 +87,7 @@ class RunScorer:
             subjects = simulators(
                 target, explanation, random, choice, one_shot=one_shot, controlled=self._controls
             )
-        except JournalError:
+        except (JournalError, ServiceError):
             raise
         except Exception as error:
             log.info("scoring feature %d failed", feature, exc_info=True)
@@ -161,7 +161,7 @@ class RunScorer:
         why = why_none(self.run.config, self._prompts)
         try:
             found = None if why else await self._asked(feature)
-        except JournalError:
+        except (JournalError, ServiceError):
             raise
         except Exception as error:
             log.info("the one-shot control of feature %d failed", feature, exc_info=True)
@@ -186,7 +186,7 @@ class RunScorer:
         try:
             scored = await score_simulator(target, simulator, scorers)
             return {"scorers": list(scorers), **scored.model_dump()}
-        except (JournalError, BudgetExhausted):
+        except (JournalError, ServiceError, BudgetExhausted):
             raise
         except Exception as error:
             log.info("scoring feature %d failed", target.feature, exc_info=True)

@@ -8,7 +8,6 @@ whole shard, and ends with the same bytes.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -28,7 +27,7 @@ from .corpus import Corpus, Document
 from .encoder import LatentReader
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
-from .paths import cache_root, writable
+from .paths import NO_ROOM, cache_root, writable
 from .progress import Bar
 from .progress import bar as progress_bar
 from .shipped import Shipped
@@ -382,7 +381,7 @@ def _full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         raise EvidenceError(
             f"The disk that holds {folder} is full. What was collected stays: free some space and "

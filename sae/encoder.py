@@ -50,6 +50,7 @@ SEPARABLE = {
     "skip_transcoder",
     "jumprelu_transcoder",
     "jumprelu_skip_transcoder",
+    "binary_dense",
 }
 
 #: Architectures that look at a whole text at once.

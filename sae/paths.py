@@ -46,6 +46,10 @@ def user_path(text: str, error: type[SagescopeError]) -> Path:
     return path
 
 
+#: No room: on the disk, under a quota, for a file of that size.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
     """What keeps a folder from being made or written to, as one sentence: a SagescopeError.
@@ -55,7 +59,7 @@ def writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             raise
         raise SagescopeError(
             f"{folder} could not be written to ({error.strerror}): give another place "

@@ -359,5 +359,6 @@ def read_figures(folder: Path) -> DataFrame:
 
 def _damaged(folder: Path, what: str) -> EvidenceError:
     return EvidenceError(
-        f"The evidence in {folder} is damaged ({what}): delete it, and it is collected again."
+        f"The evidence in {folder} is damaged ({what}): delete its {MANIFEST}, and what is damaged "
+        f"is collected again."
     )

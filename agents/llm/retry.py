@@ -21,12 +21,12 @@ class Patience:
 
     call: for one attempt. attempts: how many a call gets; attempts_paid: how many where the last
     one may have been paid for. total: until when the last may begin. first, longest: the wait
-    between two, which doubles, with some jitter; where the provider says when to come back, that
-    counts instead.
+    between two, which doubles, with some jitter (so that a provider may be gone for two minutes);
+    where the provider says when to come back, that counts instead.
     """
 
     call: float = 180.0
-    attempts: int = 6
+    attempts: int = 8
     attempts_paid: int = 2
     total: float = 600.0
     first: float = 1.0

@@ -199,6 +199,22 @@ def runs(journal: options.JournalPath = None, as_json: options.Json = False) -> 
 
 
 @app.command()
+def salvage(
+    damaged: Annotated[Path, typer.Argument(metavar="DAMAGED", help="The journal; it stays.")],
+    target: Annotated[Path, typer.Argument(metavar="NEW", help="A new file for the copy.")],
+) -> None:
+    """Copy what can be read of a damaged journal into a new one."""
+    from ..salvage import salvage as salvaged
+
+    found = salvaged(damaged, target)
+    typer.echo(
+        f"Copied {found.events} events of {found.runs} runs, {found.done} features of them done, to "
+        f"{target}. "
+        + ("That is all." if found.whole else "The rest is damaged; the next run makes it again.")
+    )
+
+
+@app.command()
 def results(
     name: options.RunName, journal: options.JournalPath = None, as_json: options.Json = False
 ) -> None:

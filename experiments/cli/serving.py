@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from ...sae.errors import ServiceError
 from . import opening, options
-from .app import app
+from .app import Terminated, app
 
 
 @app.command()
@@ -57,17 +58,18 @@ def serve(
     from ..service.limits import Limits
     from ..service.served import opened
 
-    run(
-        lambda: opened(
-            subject,
-            saes or [opening.default_sae()],
-            corpus,
-            tokens,
-            device=device,
-            dtype=dtype,
-        ),
-        bind,
-        port,
-        token_file,
-        Limits(queue_requests=queue),
-    )
+    with contextlib.suppress(Terminated):  # it has finished by then what it accepted
+        run(
+            lambda: opened(
+                subject,
+                saes or [opening.default_sae()],
+                corpus,
+                tokens,
+                device=device,
+                dtype=dtype,
+            ),
+            bind,
+            port,
+            token_file,
+            Limits(queue_requests=queue),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import opening, options
-from .app import app
+from .app import Terminated, app
 
 
 @app.command()
@@ -64,5 +65,6 @@ def web(
     }
     typed = [f"{name}={value}" for name, value in source.items() if value is not None]
     opener = functools.partial(opening.open_source, subject, sae, corpus, tokens, device, dtype)
-    with opening.open_journal(journal, create=True) as file:
+    # When it is told to end, it has finished by then what it was doing.
+    with contextlib.suppress(Terminated), opening.open_journal(journal, create=True) as file:
         serve(Site(file, opener, jobs=Jobs(typed), who=who, mind=mind), guard, bind, port)

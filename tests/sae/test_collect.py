@@ -222,7 +222,7 @@ def read_all(folder):
 def test_a_shard_cut_short(damaged):
     shard = damaged / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(EvidenceError, match="delete it"):
+    with pytest.raises(EvidenceError, match="delete its manifest"):
         read_all(damaged)
 
 
@@ -231,14 +231,14 @@ def test_a_flipped_byte(damaged):
     content = bytearray(shard.read_bytes())
     content[-3] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(EvidenceError, match=r"shard-00002.* was changed.*delete it"):
+    with pytest.raises(EvidenceError, match=r"shard-00002.* was changed.*delete its manifest"):
         read_all(damaged)
 
 
 @pytest.mark.parametrize("name", ["shard-00000.safetensors", "features.parquet"])
 def test_a_missing_file(name, damaged):
     (damaged / name).unlink()
-    with pytest.raises(EvidenceError, match="delete it"):
+    with pytest.raises(EvidenceError, match="delete its manifest"):
         read_all(damaged)
 
 

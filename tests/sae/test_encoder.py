@@ -24,6 +24,10 @@ ARCHITECTURES = (
     "jumprelu_skip_transcoder",
     "temporal",
     "matching_pursuit",
+    "binary_dense",
+    "binary_topk",
+    "binary_transcoder",
+    "spade",
 )
 
 ROWS = [tuple(range(3, 3 + n)) for n in (5, 1, 40, 17, 63, 0, 16)]
