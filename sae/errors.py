@@ -36,10 +36,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class SagescopeError(Exception):
     """Base of all errors raised on purpose; the command line prints it as one sentence."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What Exception does calls the class with the sentence, which is not what all are made of.
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[SagescopeError], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """An error that was pickled, as it goes between the processes of a cluster."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class UnknownName(SagescopeError):

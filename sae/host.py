@@ -309,7 +309,8 @@ class ActivationHost:
             self._finish(entries, refused)
             return []
         middle = (len(entries) + 1) // 2
-        self.tokens_per_pass = middle * max(map(self._padded, entries))
+        fits = middle * max(map(self._padded, entries))
+        self.tokens_per_pass = min(self.tokens_per_pass, fits)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return [entries[:middle], entries[middle:]]

@@ -44,6 +44,7 @@ def web(
     tokens: options.Tokens = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
 ) -> None:
     """Show runs, features, sessions and leaderboards in a browser; the model loads when needed."""
     opening.web_is_installed()
@@ -61,10 +62,13 @@ def web(
         "--tokens": tokens,
         "--device": device,
         "--dtype": dtype,
+        "--host": host,
         "--journal": journal or default_path(),
     }
     typed = [f"{name}={value}" for name, value in source.items() if value is not None]
-    opener = functools.partial(opening.open_source, subject, sae, corpus, tokens, device, dtype)
+    opener = functools.partial(
+        opening.open_source, subject, sae, corpus, tokens, device, dtype, host
+    )
     # When it is told to end, it has finished by then what it was doing.
     with contextlib.suppress(Terminated), opening.open_journal(journal, create=True) as file:
         serve(Site(file, opener, jobs=Jobs(typed), who=who, mind=mind), guard, bind, port)

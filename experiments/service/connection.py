@@ -51,9 +51,14 @@ class Connection:
     def __init__(self, url: str, patience: float = PATIENCE):
         try:
             parts = urlsplit(url)
+            _ = parts.port  # raises where it is none
         except ValueError:
             parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        if "@" in parts.netloc:
+            raise ServiceError(
+                f"An address of a service has no password in it: write http://HOST:PORT, and set {TOKEN}."
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServiceError(f"{url!r} is no address of a service: write http://HOST:PORT.")
         self.url, self._patience = url.rstrip("/"), patience
         headers = {"x-sagescope-client": secrets.token_hex(8), "content-type": "application/json"}
@@ -104,7 +109,7 @@ class Connection:
     async def _ask(
         self, method: str, path: str, body: Any, query: dict[str, Any]
     ) -> httpx.Response:
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         until = time.monotonic() + self._patience
         lost = 0
         while True:

@@ -119,6 +119,9 @@ class Measured:
 
         try:
             await self.app(scope, receive, note)
+        except Exception:
+            status = 500  # answered outside of here
+            raise
         finally:
             # The route as it was declared: what clients make up must not become labels.
             route: Any = scope.get("route")

@@ -127,13 +127,16 @@ class Queue:
 
     def _start(self) -> None:
         """Let work begin, client by client, until enough is running."""
-        while self._clients and self._has_room(next(iter(self._clients.values())).turns[0].cost):
+        while self._clients:
             name, client = next(iter(self._clients.items()))
-            if client.credit < client.turns[0].cost:
+            turn = client.turns[0]
+            # What still saves up needs no room, or it would empty the model whenever its turn comes.
+            if max(client.credit, QUANTUM) >= turn.cost and not self._has_room(turn.cost):
+                return
+            if client.credit < turn.cost:
                 client.credit += QUANTUM
                 self._clients.move_to_end(name)
                 continue
-            turn = client.turns[0]
             self._take(name, turn)
             if not turn.go.cancelled():  # whoever waited for it may have left just now
                 client.credit -= turn.cost

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ...sae.errors import ServiceError, UnknownName
+from ...sae.errors import ServiceError, TextError, UnknownName
 from ...sae.outputs import Promoted, Steering
 from ...sae.source import FeatureId, check_feature
 from ...sae.tokens import TokenActivations
 from . import wire
 from .connection import PATIENCE, Connection
-from .limits import MOST_TEXTS
+from .limits import MOST_CHARACTERS, MOST_TEXTS
 from .remote_evidence import RemoteEvidence
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -29,6 +29,8 @@ Answer = TypeVar("Answer", bound=BaseModel)
 _STEERING, _PROMOTED = TypeAdapter(Steering), TypeAdapter(Promoted)
 #: Requests of one question that are under way at a time.
 AT_ONCE = 4
+#: Bytes of text in one request: some 16 thousand tokens, which even a slow service answers in time.
+PART_BYTES = 1 << 16
 
 
 class RemoteSource:
@@ -190,9 +192,22 @@ def plain(texts: Sequence[str]) -> list[str]:
 
 
 def in_parts(texts: Sequence[str]) -> list[list[str]]:
-    """Texts as lists that a request may hold."""
-    clean = plain(texts)
-    return [clean[at : at + MOST_TEXTS] for at in range(0, len(clean), MOST_TEXTS)]
+    """Texts as lists that a request may hold. Raises TextError for one that is too long for any."""
+    parts: list[list[str]] = []
+    left = 0
+    for text in plain(texts):
+        if len(text) > MOST_CHARACTERS:
+            raise TextError(
+                f"A text of {len(text):,} characters does not fit a request, which takes "
+                f"{MOST_CHARACTERS:,}: shorten it ({text[:60]!r}…)."
+            )
+        size = len(text.encode())
+        if not parts or size > left or len(parts[-1]) == MOST_TEXTS:
+            parts.append([])
+            left = PART_BYTES
+        parts[-1].append(text)
+        left -= size
+    return parts
 
 
 def _reading(one: wire.Reading) -> TokenActivations:

@@ -46,15 +46,13 @@ def opened(
     text = load_corpus(corpus)
     joined = JoinedReader(readers)
     host = ActivationHost(joined)
-    return Opened(
-        host,
-        tuple(
-            ModelSource(
-                part.reader, EvidenceOnDemand(part.reader, text, tokens, progress=False), part
-            )
-            for part in joined.parts(host)
-        ),
+    sources = tuple(
+        ModelSource(part.reader, EvidenceOnDemand(part.reader, text, tokens, progress=False), part)
+        for part in joined.parts(host)
     )
+    for source in sources:
+        _ = source.key  # it reads all weights and the corpus: not while requests wait
+    return Opened(host, sources)
 
 
 class Served:

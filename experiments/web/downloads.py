@@ -14,7 +14,7 @@ from ...sae.errors import UnknownName
 from ..results import Result, results_of
 from ..transcript import Transcript, transcript_of
 from . import leaderboard
-from .site import Site
+from .site import FeatureNumber, Site
 
 Form = Literal["json", "csv"]
 #: What spreadsheets take for a formula at the start of a cell.
@@ -58,7 +58,7 @@ def router(site: Site) -> APIRouter:
         )
 
     @routes.get("/runs/{name}/features/{feature}.{form}")
-    def feature(name: str, feature: int, form: Form) -> Response:
+    def feature(name: str, feature: FeatureNumber, form: Form) -> Response:
         story = transcript_of(site.journal.run(name), feature)
         return _answer(f"{name}-{feature}", form, story.as_json(), _probes(story))
 

@@ -16,7 +16,7 @@ from ..sessions.views import Comparison, Reading, Scale
 from ..transcript import Transcript, transcript_of
 from .contexts import Context, evidence_of, neighbours_of, recorded
 from .pages import Piece, page, pieces
-from .site import Site
+from .site import FeatureNumber, Site
 
 #: Characters of a text that is typed.
 LONGEST = 4_000
@@ -55,23 +55,23 @@ def router(site: Site) -> APIRouter:
     routes = APIRouter(prefix="/runs/{name}/features/{feature}")
 
     @routes.get("")
-    def shown(request: Request, name: str, feature: int) -> Response:
+    def shown(request: Request, name: str, feature: FeatureNumber) -> Response:
         run = site.journal.run(name)
         return page(request, "feature", about(site, run, feature))
 
     @routes.get("/evidence")
-    def evidence(request: Request, name: str, feature: int) -> Response:
+    def evidence(request: Request, name: str, feature: FeatureNumber) -> Response:
         run = site.journal.run(name)
         story = story_of(run, feature)
         found = evidence_of(site.source.of(run), feature, story.scale, story.rule)
         return page(request, "feature_evidence", {"evidence": found, "story": story})
 
     @routes.get("/outputs")
-    async def outputs(request: Request, name: str, feature: int) -> Response:
+    async def outputs(request: Request, name: str, feature: FeatureNumber) -> Response:
         return await _outputs(site, request, name, feature)
 
     @routes.get("/neighbours")
-    def neighbours(request: Request, name: str, feature: int) -> Response:
+    def neighbours(request: Request, name: str, feature: FeatureNumber) -> Response:
         run = site.journal.run(name)
         found = neighbours_of(site.source.of(run), feature)
         known = set(site.progress.of(run).features)
@@ -81,7 +81,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.post("/try")
     async def tried(
-        request: Request, name: str, feature: int, text: Annotated[str, Form()] = ""
+        request: Request, name: str, feature: FeatureNumber, text: Annotated[str, Form()] = ""
     ) -> Response:
         return await _tried(site, request, name, feature, text)
 

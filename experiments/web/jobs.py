@@ -82,7 +82,7 @@ class Jobs:
     @property
     def pulse(self) -> int:
         """Another number whenever a job has begun or ended."""
-        return self._started + sum(not job.is_running for job in self._jobs.values())
+        return self._started + sum(not job.is_running for job in [*self._jobs.values()])
 
     @property
     def names(self) -> list[str]:

@@ -84,11 +84,9 @@ class OpenSessions:
         Raises SessionError while another thing is under way there, or when it was stopped.
         """
         place = (run, feature)
-        if place in self._tasks:
-            raise SessionError(
-                f"“{self._tasks[place][0]}” is under way in this session: wait, or stop it."
-            )
+        self._check_idle(place)
         session = await self.session(run, feature)
+        self._check_idle(place)  # opening takes a while, in which another tab may have begun
         task = asyncio.create_task(work(session))
         self._tasks[place] = verb, task
         task.add_done_callback(lambda _: self._ended(place))
@@ -101,6 +99,12 @@ class OpenSessions:
                     f"“{verb}” was stopped. What was done until then stands."
                 ) from None
             raise
+
+    def _check_idle(self, place: tuple[str, int]) -> None:
+        if place in self._tasks:
+            raise SessionError(
+                f"“{self._tasks[place][0]}” is under way in this session: wait, or stop it."
+            )
 
     def stop(self, run: str, feature: int) -> None:
         """Stop what is under way. Raises SessionError where nothing is."""

@@ -33,7 +33,7 @@ from .contexts import Context, context_of
 from .feature import Story, compared, story_of
 from .open_sessions import has_session
 from .pages import address, asks_for_fragment, page
-from .site import Site
+from .site import FeatureNumber, Site
 
 #: Where a session is kept, where nobody names a run.
 RUN = "session"
@@ -51,24 +51,26 @@ def router(site: Site) -> APIRouter:
     routes = APIRouter(prefix="/sessions")
 
     @routes.post("")
-    def open_(feature: Annotated[int, Form(ge=0)], run: Annotated[str, Form()] = RUN) -> Response:
+    def open_(
+        feature: Annotated[int, Form(ge=0, lt=1 << 31)], run: Annotated[str, Form()] = RUN
+    ) -> Response:
         return RedirectResponse(address("sessions", run.strip() or RUN, feature), 303)
 
     @routes.get("/{name}/{feature}")
-    def shown(request: Request, name: str, feature: int) -> Response:
+    def shown(request: Request, name: str, feature: FeatureNumber) -> Response:
         return page(request, "session", about(site, name, feature))
 
     @routes.get("/{name}/{feature}/state")
-    def state(request: Request, name: str, feature: int) -> Response:
+    def state(request: Request, name: str, feature: FeatureNumber) -> Response:
         return page(request, "session_state", about(site, name, feature))
 
     @routes.post("/{name}/{feature}/stop")
-    async def stop(name: str, feature: int) -> Response:
+    async def stop(name: str, feature: FeatureNumber) -> Response:
         site.sessions.stop(name, feature)
         return Response(status_code=204)
 
     @routes.post("/{name}/{feature}/{verb}")
-    async def do(request: Request, name: str, feature: int, verb: str) -> Response:
+    async def do(request: Request, name: str, feature: FeatureNumber, verb: str) -> Response:
         return await _do(site, request, name, feature, verb)
 
     return routes
@@ -76,6 +78,7 @@ def router(site: Site) -> APIRouter:
 
 def about(site: Site, name: str, feature: int) -> dict[str, Any]:
     """What the page of a session shows."""
+    _check_name(name)
     run = next((one for one in site.journal.runs() if one.name == name), None)
     if run and run.config.get("explainer") != "session":
         raise SessionError(
@@ -107,6 +110,12 @@ def about(site: Site, name: str, feature: int) -> dict[str, Any]:
             "steps": steps(run, feature),
         }
     return found
+
+
+def _check_name(name: str) -> None:
+    """A run's name becomes part of a file's, so it is looked at before anything is done with it."""
+    if not RUN_NAME.fullmatch(name):
+        raise SessionError("A run's name has letters, digits, '.', '_' and '-' only.")
 
 
 def looked(run: Run, story: Story) -> list[Context]:
@@ -233,8 +242,7 @@ VERBS: dict[str, Work] = {
 async def _do(site: Site, request: Request, name: str, feature: int, verb: str) -> Response:
     if verb not in VERBS:
         raise UnknownName("verb", verb, VERBS)
-    if not RUN_NAME.fullmatch(name):
-        raise SessionError("A run's name has letters, digits, '.', '_' and '-' only.")
+    _check_name(name)
     form = {key: str(value) for key, value in (await request.form()).items()}
     if any(len(value) > LONGEST for value in form.values()):
         raise SessionError(f"That text is too long: {LONGEST:,} characters at most.")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from typing import Annotated
+
+from fastapi import Path
 
 from ...sae.errors import FeatureError
 from ...sae.source import FeatureSource
@@ -14,6 +17,8 @@ from .open_sessions import OpenSessions
 from .progress import Progress
 from .standing import Standings
 
+#: A feature in an address; SQLite has no larger numbers than 64 bits.
+FeatureNumber = Annotated[int, Path(ge=0, lt=1 << 31)]
 #: How a source is opened: `sagescope.experiments.cli.opening.open_source`, for instance.
 Opener = Callable[[], AbstractContextManager[FeatureSource]]
 

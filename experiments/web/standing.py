@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..journal import Journal, Run
@@ -24,12 +24,16 @@ from ..summary import COLUMNS
 
 @dataclass(frozen=True)
 class Table:
-    """key: its address. name: what it is called. about: of what. entries: before averaging."""
+    """key: its address. name: what it is called. about: of what. entries: before averaging.
+
+    cells: means that were asked for, see `Standings.cells`.
+    """
 
     key: str
     name: str
     about: str
     entries: tuple[Entry, ...]
+    cells: dict[tuple[str, str, bool], Cells] = field(default_factory=dict, compare=False)
 
     def entry(self, key: str) -> Entry | None:
         """An entry by its key."""
@@ -44,23 +48,23 @@ class Standings:
         self._turn = threading.Lock()
         self._last = -1
         self._tables: list[Table] = []
-        self._cells: dict[tuple[str, str, str, bool], Cells] = {}
 
     def tables(self) -> list[Table]:
         """All tables, as of now."""
         with self._turn:
             last = self._journal.last
             if last != self._last:
-                self._tables, self._cells = tables(self._journal), {}
+                self._tables = tables(self._journal)
                 self._last = last
             return self._tables
 
     def cells(self, table: Table, entry: Entry, group: str, skilled: bool) -> Cells:
         """A row's means in one group, and its skills where they are wanted: these take as long."""
-        key = (table.key, key_of(entry), group, skilled)
-        if key not in self._cells:
-            self._cells[key] = cells_of(group_of(entry, group), COLUMNS, skilled=skilled)
-        return self._cells[key]
+        # They are kept with the table, since there may be a younger one of its name by now.
+        key = (key_of(entry), group, skilled)
+        if key not in table.cells:
+            table.cells[key] = cells_of(group_of(entry, group), COLUMNS, skilled=skilled)
+        return table.cells[key]
 
 
 def tables(journal: Journal) -> list[Table]:

@@ -347,3 +347,20 @@ async def test_a_text_that_does_not_fit_the_memory_alone_says_so(reader):
         pytest.raises(SubjectError, match="does not fit the memory of cpu"),
     ):
         await host.activations(3, TEXTS)
+
+
+async def test_a_pass_never_grows_again_when_memory_is_short(reader):
+    """The long texts of a pass come first: what fits of the short ones would be larger."""
+
+    class Small(Cramped):
+        def run(self, rows):
+            if sum(map(len, rows)) > 12:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return self._reader.run(rows)
+
+    sizes = []
+    with ActivationHost(Small(reader, 0)) as host:
+        host.on_pass = lambda fill: sizes.append(host.tokens_per_pass)
+        await host.latents(["the cat sees a dog the cat sees a dog", *"abcdefghijklmnopqrstuvwxyz"])
+    assert len(sizes) > 2
+    assert sizes == sorted(sizes, reverse=True)

@@ -63,6 +63,34 @@ async def test_what_is_larger_than_everything_runs_alone():
     assert await queue.run("one", [work.piece("large", 10_000)]) == ["large"]
 
 
+async def test_what_is_large_empties_the_model_once():
+    """It saves up for its turn while the others go on."""
+    queue, began, running = Queue(Limits(running_tokens=32)), [], []
+
+    def piece(name: str, cost: int):
+        async def do() -> None:
+            began.append(name)
+            running.append(asyncio.Event())
+            await running[-1].wait()
+
+        return cost, do
+
+    small = asyncio.create_task(queue.run("small", [piece("small", 16)] * 200))
+    await settled()
+    large = asyncio.create_task(queue.run("large", [piece("large", 3 * QUANTUM)]))
+    await settled()
+    not_full = 0
+    while "large" not in began:
+        running.pop(0).set()
+        await settled()
+        not_full += queue.running_tokens < 32
+    assert len(began) > 2 * QUANTUM / 16
+    assert not_full == 1
+    for task in (small, large):
+        task.cancel()
+    await asyncio.gather(small, large, return_exceptions=True)
+
+
 async def test_more_than_fits_is_told_when_to_come_back():
     queue, work = Queue(Limits(queue_requests=2, running_tokens=16)), Work()
     tasks = [asyncio.create_task(queue.run("one", [work.piece("x", 16)])) for _ in range(2)]

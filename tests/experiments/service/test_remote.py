@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from sagescope.experiments.service.remote import RemoteSource
+from sagescope.experiments.service.remote import PART_BYTES, RemoteSource, in_parts
 from sagescope.sae.errors import (
     FeatureError,
     SAEError,
@@ -49,6 +49,15 @@ async def test_many_texts_take_several_requests(remote, local):
         np.testing.assert_allclose(one.activations, other.activations, rtol=1e-5)
 
 
+@given(st.lists(st.sampled_from(["", "cat", "🙂" * 9_000, "x" * 32_768]), max_size=600))
+def test_a_request_holds_what_is_answered_in_time(texts):
+    parts = in_parts(texts)
+    assert [text for part in parts for text in part] == texts
+    for part in parts:
+        assert 0 < len(part) <= 256
+        assert len(part) == 1 or sum(len(text.encode()) for text in part) <= PART_BYTES
+
+
 async def test_the_second_sae_is_served_by_name(service, local):
     with RemoteSource.open(service.url, "early") as source:
         ours, theirs = [await one.activations(5, TEXTS) for one in (source, local[1])]
@@ -78,6 +87,8 @@ async def test_errors_are_those_in_process(remote, local):
             source.cover([-1])
         with pytest.raises(TextError, match="does not fit"):
             await source.activations(3, ["the cat " * 100])
+        with pytest.raises(TextError, match="does not fit"):
+            await source.activations(3, ["the cat " * 10_000])
         with pytest.raises(TextError, match="no token 999"):
             await source.outputs.steered(3, ["the cat"], watched=[999])
         with pytest.raises(TextError, match="to foretell"):
@@ -117,11 +128,13 @@ def test_nobody_at_the_address(service):
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:80", "ftp://x", "http://", "http://me:pw@x", "http://["]
-)
+    "url",
+    ["127.0.0.1:80", "ftp://x", "http://", "http://me:pw@x", "http://:pw@x", "http://[", "http://x:99999"],
+)  # fmt: skip
 def test_what_is_no_address(url):
-    with pytest.raises(ServiceError, match="write http://HOST:PORT"):
+    with pytest.raises(ServiceError, match="write http://HOST:PORT") as told:
         RemoteSource.open(url)
+    assert "pw" not in str(told.value)
 
 
 def test_errors_that_come_back_are_of_these_kinds():

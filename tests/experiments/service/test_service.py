@@ -1,6 +1,8 @@
 """The service as clients meet it: answers, refusals, limits, and its end."""
 
 import asyncio
+import contextlib
+import dataclasses
 import json
 import threading
 
@@ -50,6 +52,15 @@ def gated(made, gate):
     with Running(load, limits=Limits(queue_requests=3, running_tokens=16)) as running:
         yield running.wait()
         gate.set()
+
+
+def test_what_numbers_depend_on_is_read_before_it_is_served(made):
+    copy = dataclasses.replace(made, corpus=made.corpus.with_name("own.txt"))
+    copy.corpus.write_text(made.corpus.read_text())
+    opened = copy.open()
+    copy.corpus.unlink()
+    with contextlib.closing(opened.host):
+        assert all(source.key for source in opened.sources)
 
 
 def test_top_features_agree_with_activations(service):
@@ -231,6 +242,16 @@ def test_a_body_that_never_comes_is_given_up(made):
         with socket.create_connection(running._socket.getsockname()) as slow:
             slow.sendall(b"POST /v1/top HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
             assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_metrics_count_what_failed(service, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(type(service.app.state.served), "source", fail)
+    assert service.ask("POST", "/v1/top", json={"texts": ["x"]}).status_code == 500
+    failed = 'sagescope_requests_total{endpoint="/v1/top",status="500"}'
+    assert failed in service.ask("GET", "/metrics").text
 
 
 def test_metrics_count_what_was_done(service):

@@ -2,7 +2,9 @@
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from sagescope.experiments import cli
 from sagescope.experiments.guard import Guard
 from sagescope.experiments.web.app import LONGEST, create_app, serve
 from sagescope.experiments.web.pages import static_files
@@ -71,6 +73,20 @@ def test_static_files_are_kept_by_their_content(client: TestClient):
         assert answer.content == one.content
         assert "immutable" in answer.headers["cache-control"]
     assert b"htmx" in static_files()["htmx.js"].content
+
+
+def test_the_source_may_be_that_of_a_service(monkeypatch, tmp_path):
+    asked = []
+
+    def serve(site: Site, *_: object) -> None:
+        with pytest.raises(ServiceError, match="is no address of a service"):
+            site.source.get()
+        asked.append(site)
+
+    monkeypatch.setattr("sagescope.experiments.web.app.serve", serve)
+    typed = ["web", str(tmp_path / "own.db"), "--host", "http://"]
+    assert CliRunner().invoke(cli.app, typed).exit_code == 0
+    assert asked
 
 
 def test_a_port_that_is_taken_is_a_sentence(site: Site):

@@ -5,7 +5,9 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from sagescope.experiments.leaderboard.board import cells_of
 from sagescope.experiments.results import results_of
+from sagescope.experiments.web import standing
 from sagescope.experiments.web.figures import histogram, scatter
 from sagescope.experiments.web.leaderboard import Asked
 from sagescope.experiments.web.site import Site
@@ -77,6 +79,25 @@ def test_two_of_them_feature_by_feature(client: TestClient, site: Site):
 def test_a_control_is_compared_as_well(client: TestClient):
     found = client.get("/data/compare.csv?left=first~by sage&right=first~token_lookup").text
     assert found.count("\n") == 4
+
+
+def test_means_are_of_the_table_that_was_asked_for(site: Site, monkeypatch):
+    """While they are worked out, another table may have taken its place."""
+
+    def meanwhile(*asked, **how):
+        if "third" not in {run.name for run in site.journal.runs()}:
+            with site.journal.begin("third", {}) as run:
+                run.write("note", {}, 0)
+            site.standings.tables()
+        return cells_of(*asked, **how)
+
+    monkeypatch.setattr(standing, "cells_of", meanwhile)
+    before = site.standings.tables()[0]
+    old = site.standings.cells(before, before.entries[0], "all", False)
+    after = site.standings.tables()[0]
+    assert after is not before
+    assert site.standings.cells(after, after.entries[0], "all", False) is not old
+    assert site.standings.cells(before, before.entries[0], "all", False) is old
 
 
 def test_a_scatter_has_room_for_what_is_below_zero():

@@ -49,6 +49,23 @@ class Parsed(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/runs/first/features/99999999999999999999", 422),
+        ("/data/runs/first/features/99999999999999999999.json", 422),
+        ("/sessions/session/99999999999999999999", 422),
+        ("/sessions/%00/1", 409),
+        ("/sessions/..%5c/1/state", 409),
+    ],
+)
+def test_no_address_is_more_than_a_sentence(client: TestClient, address: str, status: int):
+    client.post("/sessions/session/1/begin")
+    answer = client.get(address)
+    assert answer.status_code == status
+    assert 'role="alert"' in answer.text or "<h1" in answer.text
+
+
 @pytest.mark.parametrize("address", PAGES)
 def test_nothing_on_a_page_needs_more_than_its_policy_allows(client: TestClient, address: str):
     answer = client.get(address)

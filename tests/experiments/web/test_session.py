@@ -166,6 +166,24 @@ async def test_what_is_under_way_can_be_stopped(planted):
         assert journal.run("s").events(0, ["looked"]) == []
 
 
+async def test_of_two_tabs_that_begin_at_once_one_waits(planted):
+    with Journal.open(None) as journal:
+        source = planted.PlantedSource(pause=30)
+        sessions = OpenSessions(journal, lambda: source, who="Ada", mind=None)
+        tabs = [
+            asyncio.create_task(sessions.do("s", 0, "try", lambda one: one.activations("the bank")))
+            for _ in range(2)
+        ]
+        done, waiting = await asyncio.wait(tabs, return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(SessionError, match="“try” is under way"):
+            done.pop().result()
+        sessions.stop("s", 0)
+        with pytest.raises(SessionError, match="was stopped"):
+            await waiting.pop()
+        assert sessions.working("s", 0) is None
+        await sessions.close()
+
+
 async def test_who_leaves_does_not_stop_it(planted, tmp_path: Path):
     """A tab that is closed while its verb is under way: the verb ends as it would have."""
     with Journal.open(tmp_path / "own.db") as journal:
