@@ -5,9 +5,10 @@
 A real server (`sagescope serve`) on loopback runs the demo's model and SAE. Each of CLIENTS clients
 (default 32) sends N requests (default 8) of one text of some 5 to 12 tokens for one feature, each
 after the answer to the one before. Measured, in requests a second: all clients at once, and one
-client with as many requests, one after another. Then one request at a time goes to the service and
-to the same model in this process, in turns: the ratio of the medians is what a single request pays.
-Every text is another one. All figures are of one run; the ratios are what to compare.
+client with as many requests, one after another. Then one text at a time goes to the service and to
+the same model in a process of its own, in turns: the ratio of the medians is what a single request
+pays. That of processor time, of server and client together, says the same where the machine has
+other work too. Every text is another one. All figures are of one run; the ratios are what to compare.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
 
@@ -40,12 +42,13 @@ def main(clients: int, requests: int, subject: str, sae: str) -> dict[str, float
     with _server(subject, sae) as url:
         asyncio.run(_each(url, [texts.take(20)]))  # warms up
         alone = asyncio.run(_rate(url, [texts.take(clients * requests)]))
-        before = _passes(url)
+        before = _metric(url, "sagescope_passes_total")
         together = asyncio.run(_rate(url, [texts.take(requests) for _ in range(clients)]))
-        passes = _passes(url) - before
-        with ModelSource.load(subject, sae) as source:
-            asyncio.run(source.activations(FEATURE, texts.take(20)))
-            there, here = asyncio.run(_in_turns(url, source, texts.take(SINGLE)))
+        passes = _metric(url, "sagescope_passes_total") - before
+        with _in_process(subject, sae) as local:
+            for text in texts.take(20):
+                local(text)
+            there, here = asyncio.run(_in_turns(url, local, texts.take(SINGLE)))
     return {
         "clients": clients,
         "requests of each": requests,
@@ -53,10 +56,21 @@ def main(clients: int, requests: int, subject: str, sae: str) -> dict[str, float
         "all at once, requests/s": together,
         "all at once / one after another": together / alone,
         "requests to a pass, all at once": clients * requests / passes,
-        "a single request, service, ms": 1000 * there,
-        "a single request, in process, ms": 1000 * here,
-        "service / in process": there / here,
+        "a single request, service, ms": 1000 * there.seconds,
+        "a single request, in process, ms": 1000 * here.seconds,
+        "service / in process": there.seconds / here.seconds,
+        "processor time, service and client, ms": 1000 * there.processor,
+        "processor time, in process, ms": 1000 * here.processor,
+        "processor time, service / in process": there.processor / here.processor,
     }
+
+
+@dataclass(frozen=True)
+class Single:
+    """What one text takes: seconds that pass, the median, and of a processor, the mean."""
+
+    seconds: float
+    processor: float
 
 
 class _Texts:
@@ -106,9 +120,9 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _passes(url: str) -> float:
+def _metric(url: str, name: str) -> float:
     figures = httpx.get(f"{url}/metrics", trust_env=False).text
-    return float(re.search(r"^sagescope_passes_total (\S+)", figures, re.MULTILINE).group(1))  # pyright: ignore[reportOptionalMemberAccess]
+    return float(re.search(rf"^{name} (\S+)", figures, re.MULTILINE).group(1))  # pyright: ignore[reportOptionalMemberAccess]
 
 
 async def _rate(url: str, by_client: list[list[str]]) -> float:
@@ -137,18 +151,59 @@ async def _ask(http: httpx.AsyncClient, text: str, client: str) -> None:
     answer.raise_for_status()
 
 
-async def _in_turns(url: str, source: ModelSource, texts: list[str]) -> tuple[float, float]:
-    """Median seconds of a request to the service, and of the same in this process."""
-    there, here = [], []
+async def _in_turns(
+    url: str, local: Callable[[str], tuple[float, float]], texts: list[str]
+) -> tuple[Single, Single]:
+    """What a text takes through the service, and what it takes in process."""
+    there, here, ours = [], [], 0.0
+    before = _metric(url, "process_cpu_seconds_total")
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=120) as http:
         for text in texts:
-            start = time.perf_counter()
+            start, began = time.perf_counter(), time.process_time()
             await _ask(http, text, "single")
-            middle = time.perf_counter()
-            await source.activations(FEATURE, [text])
-            there.append(middle - start)
-            here.append(time.perf_counter() - middle)
-    return statistics.median(there), statistics.median(here)
+            there.append(time.perf_counter() - start)
+            ours += time.process_time() - began
+            here.append(local(text))
+    theirs = _metric(url, "process_cpu_seconds_total") - before
+    seconds, processor = zip(*here, strict=True)
+    return (
+        Single(statistics.median(there), (ours + theirs) / len(texts)),
+        Single(statistics.median(seconds), statistics.mean(processor)),
+    )
+
+
+@contextmanager
+def _in_process(subject: str, sae: str) -> Iterator[Callable[[str], tuple[float, float]]]:
+    """Runs a text in a process of its own, whose threads do not compete with a client's.
+
+    Gives seconds that passed there, and seconds of a processor.
+    """
+    command = [sys.executable, __file__, "--in-process", "--subject", subject, "--sae", sae]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asks, answers = process.stdin, process.stdout
+
+        def ask(text: str) -> tuple[float, float]:
+            asks.write(json.dumps(text) + "\n")
+            asks.flush()
+            seconds, processor = json.loads(answers.readline())
+            return seconds, processor
+
+        yield ask
+        asks.close()
+
+
+async def _answer(subject: str, sae: str) -> None:
+    """The other side of `_in_process`."""
+    with ModelSource.load(subject, sae) as source:
+        for line in sys.stdin:
+            start, began = time.perf_counter(), time.process_time()
+            await source.activations(FEATURE, [json.loads(line)])
+            print(
+                json.dumps([time.perf_counter() - start, time.process_time() - began]), flush=True
+            )
 
 
 if __name__ == "__main__":
@@ -158,7 +213,11 @@ if __name__ == "__main__":
     parser.add_argument("--subject", default="smollm2-135m-instruct")
     parser.add_argument("--sae", default=(pretrained_names() or [""])[0])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.in_process:
+        asyncio.run(_answer(asked.subject, asked.sae))
+        sys.exit()
     figures = main(asked.clients, asked.requests, asked.subject, asked.sae)
     if asked.json:
         print(json.dumps(figures))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
@@ -95,8 +95,13 @@ def create_app(site: Site, guard: Guard) -> FastAPI:
         # What is refused has the headers too.
         middleware=[Middleware(Secured), Middleware(Guarded, guard=guard)],
     )
+
+    def versioned(request: Request) -> None:
+        # Before anything of the page is read, so that no change falls between (see web.js).
+        request.state.version = site.version
+
     for part in (runs, feature, session, leaderboard, downloads, live):
-        app.include_router(part.router(site))
+        app.include_router(part.router(site), dependencies=[Depends(versioned)])
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:

@@ -11,6 +11,10 @@ function listen() {
   if (!address || stream) return;
   stream = new EventSource(address);
   stream.addEventListener("changed", () => htmx.trigger(document.body, "changed"));
+  // What happened between the page and its stream.
+  stream.addEventListener("begun", (event) => {
+    if (event.data !== document.body.dataset.version) htmx.trigger(document.body, "changed");
+  });
 }
 
 function hush() {
@@ -50,14 +54,15 @@ document.addEventListener("htmx:afterSwap", (event) => {
 
 // ------------------------------------------------------------------ forms
 
-/** What was said is cleared once it is done; what was refused stays to be bettered. */
+/** What was said is cleared once it is done; what was refused, or typed meanwhile, stays. */
 document.addEventListener("htmx:afterRequest", (event) => {
   const form = event.detail.elt.closest("form[data-clear]");
   if (!form || !event.detail.successful || event.detail.elt !== form) return;
   const names = form.dataset.clear ? form.dataset.clear.split(" ") : null;
+  const said = event.detail.requestConfig.parameters;
   for (const field of form.elements)
     if (["TEXTAREA", "INPUT"].includes(field.tagName) && field.type !== "radio")
-      if (!names || names.includes(field.name)) field.value = "";
+      if ((!names || names.includes(field.name)) && field.value === said[field.name]) field.value = "";
 });
 
 /** Puts a hypothesis into the form, to be said better. */

@@ -24,7 +24,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-FEW = int(os.environ.get("SAGESCOPE_FUZZ", "5"))
+FEW = int(os.environ.get("SAGESCOPE_FUZZ", "3"))
 OPERATIONS = {
     found.ok().label: found.ok()
     for found in schemathesis.openapi.from_dict(schema()).get_all_operations()

@@ -29,7 +29,7 @@ def test_it_is_a_source(remote, local):
     assert str(remote.id(3)) == "tiny/late/3"
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(texts=st.lists(st.text(max_size=20), max_size=6), feature=st.integers(0, 47))
 def test_the_numbers_are_those_in_process(texts, feature, remote, local):
     assert remote.tokenize(texts) == local[0].tokenize(texts)

@@ -28,6 +28,11 @@ PAGES = {
 }
 
 
+#: Milliseconds for what has to come about: a machine may be busy.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -49,6 +54,7 @@ def base(site: Site) -> Iterator[str]:
 def tab(browser: Browser, **how: Any) -> Iterator[Page]:
     """A page that must have nothing to complain of: no error, and nothing against its policy."""
     context = browser.new_context(**how)
+    context.set_default_timeout(PATIENCE)
     page, said = context.new_page(), []
     page.on("console", lambda one: said.append(one.text) if one.type in ("error", "warning") else 0)
     page.on("pageerror", lambda one: said.append(str(one)))
@@ -63,6 +69,14 @@ def begin(page: Page, base: str) -> None:
     page.goto(f"{base}/sessions/session/0")
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("heading", name="Where it stands")).to_be_visible()
+    page.wait_for_load_state()  # before that, forms are sent without script
+
+
+def is_whole(page: Page) -> None:
+    """Wait until the parts of a feature's page that ask the model are there."""
+    expect(page.locator(".histogram")).to_be_visible()
+    expect(page.get_by_text("The model is being asked…")).to_have_count(0)
+    expect(page.get_by_text("They are being looked for…")).to_have_count(0)
 
 
 def test_a_whole_session_in_two_tabs(browser: Browser, base: str):
@@ -79,6 +93,7 @@ def test_a_whole_session_in_two_tabs(browser: Browser, base: str):
             first.get_by_label(prediction, exact=True).check()
             first.get_by_role("button", name="Predict").click()
             expect(second.locator("#state")).to_contain_text(text)
+            expect(first.locator("form[action$='/probe'] textarea")).to_have_value("")
         second.locator("#h0 summary").click()
         second.get_by_label("In words", exact=True).fill("half a thought")
         first.get_by_role("button", name="Run those that wait").click()
@@ -89,7 +104,7 @@ def test_a_whole_session_in_two_tabs(browser: Browser, base: str):
         assert second.evaluate("document.querySelector('#h0').open")
         expect(second.get_by_label("In words", exact=True)).to_have_value("half a thought")
         first.get_by_role("button", name="Accept H0").click()
-        expect(first.locator("#answer")).to_contain_text("on the leaderboard", timeout=30_000)
+        expect(first.locator("#answer")).to_contain_text("on the leaderboard")
         expect(first.locator("#state")).not_to_contain_text("Under way")
         expect(second.locator("#accepted")).to_contain_text("Ada")
         before = first.locator("#state").inner_text()
@@ -158,7 +173,7 @@ def test_everybody_can_use_it(browser: Browser, base: str, name: str, scheme: An
     for one in page.locator("details").all():
         one.evaluate("one => { one.open = true; }")
     if name == "feature":
-        expect(page.locator(".histogram")).to_be_visible()
+        is_whole(page)
     page.evaluate(axe.read_text("utf-8"))
     found = page.evaluate("axe.run()")
     said = [
@@ -178,7 +193,8 @@ def test_it_fits_the_screen(browser: Browser, base: str, width: int):
             if name == "error":  # whose status the browser's console tells of
                 continue
             page.goto(f"{base}{address}")
-            page.wait_for_timeout(200)
+            if name == "feature":
+                is_whole(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 

@@ -30,6 +30,7 @@ def begun(site: Site, name: str) -> bool:
     return any(run.name == name and run.features for run in site.journal.runs())
 
 
+@pytest.mark.slow
 def test_a_run_is_begun_stopped_and_resumed(client: TestClient, site: Site):
     jobs = site.jobs
     assert jobs is not None

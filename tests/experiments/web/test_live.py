@@ -1,10 +1,16 @@
 """The stream of changes: of this process, of another, and after a gap."""
 
 import asyncio
+import re
 from pathlib import Path
 
+from starlette.testclient import TestClient
+
 from sagescope.experiments import Journal
+from sagescope.experiments.web.app import create_app
 from sagescope.experiments.web.live import changes
+
+from .conftest import LOCAL
 
 
 async def following(stream) -> str:
@@ -47,3 +53,15 @@ async def test_a_journal_that_is_closed_ends_the_stream(make_site, journal_path:
     await following(stream)
     site.journal.close()
     assert [line async for line in stream] == []
+
+
+async def test_a_page_tells_of_which_state_it_is(make_site, journal_path: Path):
+    # So that what happened before its stream began is not missed.
+    site = make_site(journal_path)
+    with TestClient(create_app(site, LOCAL), base_url="http://127.0.0.1") as client:
+        page = client.get("/runs").text
+    (version,) = re.findall('data-version="([^"]*)"', page)
+    assert f"data: {version}\n" in await following(changes(site))
+    with site.journal.begin("third", {}) as run:
+        run.write("session", {"features": [1]})
+    assert f"data: {version}\n" not in await following(changes(site))
