@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from ...sae.errors import FeatureError
 
 if TYPE_CHECKING:
     from ...agents.budget import Budget
+    from ...sae.encoder import LatentReader
     from ...sae.model_source import ModelSource
     from ..journal import Journal, Run
 
@@ -21,16 +22,32 @@ if TYPE_CHECKING:
 def open_source(
     subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
 ) -> ModelSource:
-    from ...sae.errors import SAEError
-    from ...sae.loading import pretrained_names
     from ...sae.model_source import ModelSource
 
-    if sae is None:
-        names = pretrained_names()
-        if not names:
-            raise SAEError("No SAE comes with this installation: name one with --sae.")
-        sae = names[0]
-    return ModelSource.load(subject, sae, corpus, tokens, device=device, dtype=dtype)
+    spec = sae or shipped_sae()
+    return ModelSource.load(subject, spec, corpus, tokens, device=device, dtype=dtype)
+
+
+def shipped_sae() -> str:
+    """The SAE that is meant where none is named. Raises SAEError where none comes along."""
+    from ...sae.errors import SAEError
+    from ...sae.loading import pretrained_names
+
+    names = pretrained_names()
+    if not names:
+        raise SAEError("No SAE comes with this installation: name one.")
+    return names[0]
+
+
+def open_readers(subject: str, saes: Sequence[str], device: str, dtype: str) -> list[LatentReader]:
+    """SAEs on one subject model, which is loaded once."""
+    from ...sae.encoder import LatentReader
+    from ...sae.loading import load_sae
+    from ...sae.subject import SubjectModel
+
+    loaded = [load_sae(spec) for spec in saes]
+    model = SubjectModel.load(subject, device=device, dtype=dtype)
+    return [LatentReader(model, sae) for sae in loaded]
 
 
 def indices(text: str, source: ModelSource) -> list[int]:
