@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 FEATURES, WIDTH, ACTIVE = 48, 32, 4
-STEPS, BATCH, LR = 2500, 256, 3e-3
+STEPS, BATCH, LR = 1000, 256, 6e-3
 MEASURED = 20_000
 KINDS = ("sparse", "paired", "Gaussian")
 
@@ -127,16 +128,16 @@ def _planted_pair(pair: Any, codes: Any, true: Any) -> int | None:
 
 def main(seeds: int, as_json: bool) -> None:
     """Print a line for each kind of data and seed."""
-    rows = [(seed, figures(kind, seed)) for seed in range(seeds) for kind in KINDS]
     if not as_json:
         print("  ".join(f"{head:>11}" for head in ("seed", *Found.__dataclass_fields__)))
-    for seed, row in rows:
+    for seed, kind in product(range(seeds), KINDS):
+        row = figures(kind, seed)
         if as_json:
             print(json.dumps({"seed": seed, **asdict(row)}))
             continue
         values = [seed, *asdict(row).values()]
         shown = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in values]
-        print("  ".join(f"{one:>11}" for one in shown))
+        print("  ".join(f"{one:>11}" for one in shown), flush=True)
 
 
 if __name__ == "__main__":
