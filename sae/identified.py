@@ -51,7 +51,7 @@ def identify(
             own.append(csr_array(Encoded.of(reader, shared).codes.float().cpu().numpy()))
     if not parts[0]:
         raise CorpusError(f"{corpus.name} gives no text to look at.")
-    codes = [csc_array(vstack(own)) for own in parts]
+    codes: list[Any] = [csc_array(vstack(own)) for own in parts]
     living = [np.diff(one.indptr) > 0 for one in codes]
     decoders = [decoder_of(reader.sae, own) for reader, own in zip(readers, living, strict=True)]
     stable = stabilities(decoders, kinds or [str(n) for n in range(len(readers))])
