@@ -141,7 +141,7 @@ def main(seeds: int, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="What the identifiability report says.")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -1,5 +1,6 @@
 """The page of `sagescope sae-eval`, and the tables, from rows as `--json` has them."""
 
+import io
 import re
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def row(path="mine", stability=None, **more):
 
 
 def shown(renderable) -> str:
-    console = Console(width=200, record=True, file=None, quiet=True)
-    console.print(renderable)
-    return console.export_text()
+    written = io.StringIO()
+    Console(width=200, file=written).print(renderable)
+    return written.getvalue()
 
 
 def test_a_column_for_each_sae():

@@ -39,8 +39,8 @@ def test_kinds_are_settings_without_the_seed(tmp_path):
     reseeded = LoadedSAE("two", tiny.make_sae("topk", seed=5))
     assert kind_of(sae, tmp_path) == kind_of(reseeded, tmp_path) != kind_of(wider, tmp_path)
     trained = []
-    for name, settings in {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"arch": "tsae"}}.items():
+    for name, own in {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"arch": "tsae"}}.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "train.json").write_text(json.dumps({"arch": "topk", **settings}))
+        (tmp_path / name / "train.json").write_text(json.dumps({"arch": "topk", **own}))
         trained.append(kind_of(sae, tmp_path / name))
     assert trained[0] == trained[1] != trained[2]
