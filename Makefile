@@ -24,8 +24,9 @@ leaderboard: setup ## explainers and controls on the demo's SAE and on planted f
 setup: ## make .venv and install everything into it (PYTHON=... chooses the Python)
 	@sh .ci/setup
 
+# A process for each core, with one thread each.
 test: setup ## run the tests that need a few minutes at most (ARGS=... goes to pytest)
-	@$(python) -m pytest -m 'not ($(not_everywhere))' $(ARGS)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --dist loadfile -m 'not ($(not_everywhere))' $(ARGS)
 
 test-slow: setup ## run the slow tests: real model, real installs, kill and resume
 	@$(python) -m pytest -m 'slow and not browser and not gpu' $(ARGS)
@@ -35,6 +36,7 @@ test-browser: setup ## run the tests that look at pages in a Chromium
 
 bench: setup ## run the benchmarks; each prints its own figures
 	@set -e; for file in $(bench); do echo "== $$file"; $(python) "$$file"; done
+	@$(python) -m benchmarks.architectures
 
 lint: setup ## check style, formatting and types
 	@status=0; \

@@ -10,34 +10,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import logging
-import time
-import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..agents.budget import Budget, Spending
-from ..agents.explainers import EXPLAINERS, Task, check, usual_budget
+from ..agents.explainers import check, usual_budget
 from ..agents.minds.choice import Mind
-from ..agents.records import Conclusion, Explanation, Record
 from ..agents.wording import check_prompts
 from ..prompts.render import digest
-from ..sae.errors import BudgetExhausted, JournalError, SagescopeError
+from ..sae.errors import JournalError, SagescopeError
 from ..sae.source import FeatureSource
-from .calls import RunCalls, spending_of
-from .facts import exemplars_of, facts_of, versions
+from .calls import spending_of
+from .explained import RunExplainer
+from .facts import versions
 from .features import FeatureList
 from .journal import RUN_NAME, Journal, Run, default_path
 from .random_weights import absent, densities, matched, random_source, stand_beside, usual
-from .recorded import RecordedSource
 from .results import WHY_NOT, Result, results_of, standing_events
-from .scored import RunScorer, explanation_in, sentence
+from .scored import RunScorer, sentence
 from .scoring import Choice, chosen
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from .cluster.crew import Crew
+    from .cluster.opening import Cluster, Hall
 
 #: Told of each stage's progress: (stage, done, total).
 Watch = Callable[[str, int, int], None]
@@ -129,6 +127,7 @@ def explain(
     watch: Watch | None = None,
     controls: bool = True,
     random_weights: int | None = None,
+    cluster: Cluster | None = None,
 ) -> list[Result]:
     """Explain features of a source, score the explanations, and return one result for each.
 
@@ -142,7 +141,8 @@ def explain(
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
     or mind, MindError for an explainer that needs a language model and gets none, PriceError for a
     cap on money and a model without a known price, PromptError for templates that cannot be used,
-    JournalError where the run was begun with other settings. A feature that goes wrong
+    JournalError where the run was begun with other settings, ClusterError for workers that cannot
+    be had. A feature that goes wrong
     raises nothing: its result has status "failed" and the error. One that was not begun because the
     run's budget was spent has no result; the same call with a larger budget goes on.
     """
@@ -175,21 +175,36 @@ def explain(
             path = default_path() if journal is None and run else journal
             journal = stack.enter_context(Journal.open(Path(path) if path else None))
         begun = stack.enter_context(journal.begin(run or "explain", job.config(source)))
-        run_to_end(work(job, source, begun, watch))
+        hall = stack.enter_context(cluster.opened()) if cluster else None
+        run_to_end(work(job, source, begun, watch, hall))
         if score and controls:
             beside_random_weights(job, source, journal, begun, random_weights, watch)
         found = {result.index: result for result in results_of(begun, source)}
     return [found[feature] for feature in indices if feature in found]
 
 
-async def work(job: Job, source: FeatureSource, run: Run, watch: Watch | None = None) -> None:
-    """Bring every feature of the job to its end, and write all of it into `run`."""
-    await asyncio.to_thread(source.cover, job.features)
+async def work(
+    job: Job,
+    source: FeatureSource,
+    run: Run,
+    watch: Watch | None = None,
+    hall: Hall | None = None,
+) -> None:
+    """Bring every feature of the job to its end, and write all of it into `run`.
+
+    hall: where workers are hired that do it (see `cluster`); None to do it here.
+    """
+    with hall.reading(source) if hall else contextlib.nullcontext():
+        await asyncio.to_thread(source.cover, job.features)
     run.write("session", {"features": list(job.features), "versions": versions()})
-    worker = _Worker(job, source, run, watch or (lambda stage, done, total: None))
-    await worker.all("Explaining", worker.explain)
-    if job.score:
-        await worker.score()
+    stages = _Stages(job, source, run, watch)
+    async with contextlib.AsyncExitStack() as stack:
+        if hall is not None:
+            crew = hall.crew(job, run, stages.explainer, stages.scorer)
+            stages.crew = await stack.enter_async_context(crew)
+        await stages.explain()
+        if job.score:
+            await stages.score()
 
 
 def beside_random_weights(
@@ -288,20 +303,8 @@ def score_run(
             scorer_mind=scorer_mind,
         )
         job.choice.check()
-        worker = _Worker(job, source, begun, watch or (lambda *_: None))
-        run_to_end(worker.score())
+        run_to_end(_Stages(job, source, begun, watch).score())
         return results_of(begun, source)
-
-
-def is_to_do(standing: dict[str, Any], retry_failed: bool) -> bool:
-    """Whether a feature is new, was cut short by the run's budget, or is to be tried again.
-
-    standing: what counts of its events (see `results.standing_events`).
-    """
-    concluded = standing.get("concluded")
-    if concluded is None or concluded.get("cut_by_run"):
-        return True
-    return retry_failed and explanation_in(standing) is None
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -332,23 +335,33 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
 # -------------------------------------------------------------------- one job at work
 
 
-class _Worker:
-    """The steps of a job for one feature, and how many features go at once."""
+class _Stages:
+    """The stages of a job, for many features at once: in this process, or by a crew's workers."""
 
-    def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch):
-        self.job, self.source, self.run, self.watch = job, source, run, watch
-        self.standing = standing_events(run)
+    def __init__(self, job: Job, source: FeatureSource, run: Run, watch: Watch | None):
+        self.job, self.watch = job, watch or (lambda stage, done, total: None)
         minds = [mind for mind in (Mind(job.mind), job.choice.mind) if mind]
-        self.spending = spending_of(run, minds, job.run_budget)
+        spending = spending_of(run, minds, job.run_budget)
+        standing = standing_events(run)
+        self.explainer = RunExplainer(source, run, job, standing, spending)
+        self.scorer = scorer_of(job, source, run, standing, spending)
+        self.crew: Crew | None = None
 
-    async def all(
-        self,
-        stage: str,
-        step: Callable[[int], Coroutine[Any, Any, None]],
-        at_once: int | None = None,
+    async def explain(self) -> None:
+        """Explain what is to be explained."""
+        step = self.crew.explain if self.crew else self.explainer.explain
+        await self._all("Explaining", step, self.job.at_once)
+
+    async def score(self) -> None:
+        """Score what was explained, as far as that is not done."""
+        step = self.crew.score if self.crew else self.scorer.score
+        await self._all("Scoring", step, self.job.scored_at_once)
+
+    async def _all(
+        self, stage: str, step: Callable[[int], Coroutine[Any, Any, None]], at_once: int
     ) -> None:
-        """Take every feature through one step, a few at once."""
-        places = asyncio.Semaphore(at_once or self.job.at_once)
+        """Take every feature through one stage, a few at once for each worker."""
+        places = asyncio.Semaphore(at_once * (self.crew.workers if self.crew else 1))
         done, total = 0, len(self.job.features)
         self.watch(stage, done, total)
 
@@ -367,105 +380,24 @@ class _Worker:
             # What reaches here concerns the whole run (the journal): the first says enough.
             raise errors.exceptions[0] from None
 
-    async def score(self) -> None:
-        """Score what was explained, as far as that is not done."""
-        job = self.job
-        scorer = RunScorer(
-            self.source,
-            self.run,
-            job.seed,
-            self.standing,
-            job.scorers,
-            choice=job.choice,
-            again=job.retry_failed,
-            controls=job.controls,
-            spending=self.spending,
-            prompts=job.prompts,
-        )
-        await self.all("Scoring", scorer.score, job.scored_at_once)
 
-    # ---------------------------------------------------------------- explaining
-
-    async def explain(self, feature: int) -> None:
-        """Explain one feature, unless that is done."""
-        standing = self.standing.setdefault(feature, {})
-        with self.run.reading(feature):
-            if not is_to_do(standing, self.job.retry_failed):
-                return
-        known = RunCalls(self.run, feature)
-        is_spent = not all(self.spending.left(w) for w in ("calls", "tokens", "cost", "seconds"))
-        if is_spent and (known.is_empty or "concluded" in standing):
-            return  # a later session begins with this feature; what it stands at, stands
-        spending = Spending(self.job.budget, run=self.spending)
-        began = time.monotonic()
-        conclusion, error = None, None
-        try:
-            if "facts" not in standing:
-                standing["facts"] = await asyncio.to_thread(facts_of, self.source, feature)
-                exemplars = await asyncio.to_thread(exemplars_of, self.source, feature)
-                self.run.write_all(
-                    [("facts", standing["facts"], feature), ("exemplars", exemplars, feature)]
-                )
-            self.run.write("started", {}, feature)
-            conclusion = await self._conclude(feature, known, spending)
-        except JournalError:
-            raise
-        except Exception as caught:
-            log.info("feature %d failed", feature, exc_info=True)
-            conclusion, error = _failure(caught, spending), caught
-        ran_out = error is None or isinstance(error, BudgetExhausted)
-        if spending.cut_by_run and ran_out and not conclusion.hypotheses:
-            return  # nothing is known of it: as if it had not been begun, this time
-        if error and "concluded" in standing and explanation_in(standing):
-            return  # an explanation stands until there is another
-        payload = {
-            # Probes and outcomes stand in the journal already, one event each.
-            "conclusion": _plain(conclusion, leave_out={"probes", "outcomes"}),
-            "seconds": time.monotonic() - began,
-            "traceback": "".join(traceback.format_exception(error)) if error else None,
-            "cut_by_run": spending.cut_by_run,
-        }
-        self.run.write("concluded", payload, feature)
-        self.standing[feature] = {"facts": standing.get("facts"), "concluded": payload}
-
-    async def _conclude(self, feature: int, known: RunCalls, spending: Spending) -> Conclusion:
-        written: set[tuple[str, int]] = set()
-
-        def record(kind: str, /, *records: Record) -> None:
-            written.update((kind, _number(one)) for one in records)
-            self.run.write_all([(kind, _plain(one), feature) for one in records])
-
-        job = self.job
-        task = Task(
-            RecordedSource(self.source, self.run),
-            feature,
-            Mind(job.mind, job.prompts, known),
-            spending=spending,
-            seed=job.seed,
-            record=record,
-        )
-        conclusion = await EXPLAINERS[job.explainer].explain(task)
-        for kind, records in (("probe", conclusion.probes), ("outcome", conclusion.outcomes)):
-            record(kind, *(one for one in records if (kind, _number(one)) not in written))
-        return conclusion
-
-
-# -------------------------------------------------------------------- what goes into the journal
-
-
-def _plain(record: Record | Any, leave_out: set[str] | None = None) -> Any:
-    return record.model_dump(exclude=leave_out) if isinstance(record, Record) else record
-
-
-def _number(record: Any) -> int:
-    """What identifies a record among those of its kind."""
-    return getattr(record, "probe", getattr(record, "id", -1))
-
-
-def _failure(error: Exception, spending: Spending) -> Conclusion:
-    return Conclusion(
-        status="failed",
-        explanation=Explanation(labels=(), description=""),
-        spent=spending.spent(),
-        error=sentence(error),
+def scorer_of(
+    job: Job,
+    source: FeatureSource,
+    run: Run,
+    standing: dict[int, dict[str, Any]],
+    spending: Spending,
+) -> RunScorer:
+    """What scores the features of a run as a job has it."""
+    return RunScorer(
+        source,
+        run,
+        job.seed,
+        standing,
+        job.scorers,
+        choice=job.choice,
+        again=job.retry_failed,
+        controls=job.controls,
+        spending=spending,
+        prompts=job.prompts,
     )

@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import Any
 
 from ..sae.errors import JournalError, UnknownName
-from .journal_file import explained, lock, opened, transaction
+from .journal_file import explained, is_locked, lock, opened, transaction
 
 #: Kinds of events that an "undone" does not void: what was measured, seen and spent stays so.
 LASTING = (
@@ -176,6 +176,15 @@ class Journal:
             finally:
                 run.writable = False
 
+    @property
+    def last(self) -> int:
+        """The number of the latest event of any run, 0 where there is none."""
+        return self._all("SELECT COALESCE(MAX(id), 0) FROM events")[0][0]
+
+    def is_written(self, name: str) -> bool:
+        """Whether some process, this one or another, is writing a run at the moment."""
+        return self.path is not None and is_locked(self._lock_path(self.path, name))
+
     def decoded(self, text: str, kind: type = object) -> Any:
         """What the file holds as JSON. Raises JournalError for what is none, or not of a `kind`."""
         with self.reading("An entry"):
@@ -201,7 +210,7 @@ class Journal:
         if self.path is None:
             yield
             return
-        path = self.path.with_name(f"{self.path.name}-{name}.lock")
+        path = self._lock_path(self.path, name)
         with explained(self.path):
             handle = lock(path)
         if handle is None:
@@ -215,6 +224,10 @@ class Journal:
             # First the name, then the lock: whoever opened it meanwhile notices (see lock).
             path.unlink(missing_ok=True)
             os.close(handle)
+
+    @staticmethod
+    def _lock_path(path: Path, name: str) -> Path:
+        return path.with_name(f"{path.name}-{name}.lock")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -257,10 +270,19 @@ class Run:
                 "INSERT INTO events (run, feature, kind, at, payload) VALUES (?, ?, ?, ?, ?)", rows
             )
 
-    def events(self, feature: int | None = None, kinds: Sequence[str] = ()) -> list[Event]:
-        """Events in the order in which they happened: of one feature or all, of some kinds or all."""
+    def events(
+        self, feature: int | None = None, kinds: Sequence[str] = (), after: int = 0
+    ) -> list[Event]:
+        """Events in the order in which they happened: of one feature or all, of some kinds or all.
+
+        after: only those with a higher number.
+        """
         query = "SELECT id, feature, kind, payload FROM events WHERE run = ?"
         values: list[Any] = [self.id]
+        if after:
+            # What is new stands at the end of the table; the run's index would visit all of the run.
+            query = query.replace("run =", "id > ? AND +run =")
+            values.insert(0, after)
         if feature is not None:
             query += " AND feature = ?"
             values.append(feature)
@@ -313,9 +335,15 @@ class Run:
     @property
     def features(self) -> list[int]:
         """Every feature that was ever asked for, in the order of the asking."""
-        sessions = self.events(kinds=["session"])
+        # Said of no feature: so the index finds them without visiting all that the run did.
+        rows = self.journal._all(
+            "SELECT payload FROM events WHERE run = ? AND feature IS NULL AND kind = 'session'"
+            " ORDER BY id",
+            [self.id],
+        )
         with self.reading():
-            return list(dict.fromkeys(f for event in sessions for f in event.payload["features"]))
+            sessions = [self.journal.decoded(text) for (text,) in rows]
+            return list(dict.fromkeys(f for session in sessions for f in session["features"]))
 
 
 # -------------------------------------------------------------------- inside

@@ -20,6 +20,7 @@ from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
 from .journal import Run
 from .page import environment, template
+from .quartiles import low_activation, low_activation_line
 from .results import Result
 from .summary import (
     BANDS,
@@ -98,6 +99,7 @@ def render_report(run: Run) -> str:
         words=word_line(results),
         uncontrolled=control_line(results),
         blind_line=BLIND_LINE,
+        low_line=low_activation_line(results),
         cost=cost_line(results),
         columns=columns_of(results),
         no_control=NO_CONTROL,
@@ -116,6 +118,7 @@ def _template() -> Any:
         outcome_pieces=outcome_pieces,
         scores_of=scores_of,
         recalls_of=recalls_of,
+        low_activation=low_activation,
         group_line=group_line,
     )
     return template(made, "report.html.j2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -66,6 +67,8 @@ class RunScorer:
         self._spending = spending or Spending(Budget.of_run())
         self._choice = choice or Choice(seed=seed)
         self._read: dict[int, Explanation | None] = {}
+        # Made once for each kind of simulator: over all features at every feature it took hours.
+        self._circles: dict[str, list[tuple[bytes, int]]] = {}
 
     async def score(self, feature: int) -> None:
         """Score one feature's explanation and its controls, as far as that is not done."""
@@ -118,6 +121,22 @@ class RunScorer:
             told = {**about.get(name, {}), "simulator": kind, **_cost(choice)}
             told |= {"judge": judge} if judge else {}
             self._scored(feature, name, {**told, **marks})
+
+    def other_of(self, feature: int) -> int | None:
+        """The feature whose explanation stands beside this one's as a control, if one does."""
+        explanation = self._explanation(feature)
+        if explanation is None or not self._controls:
+            return None
+        return self._other(feature, self._choice_for(feature, explanation)[0])
+
+    def is_to_score(self, feature: int) -> bool:
+        """Whether there is an explanation."""
+        return self._explanation(feature) is not None
+
+    def give_up(self, feature: int, error: Exception) -> None:
+        """Write that a feature could not be scored, for what could not write it down itself."""
+        if "explanation" not in self.standing.get(feature, {}):
+            self._scored(feature, "explanation", {"why": sentence(error)})
 
     def _choice_for(self, feature: int, explanation: Explanation) -> tuple[Choice, str | None]:
         """What answers for an explanation and its controls, and why nothing can."""
@@ -186,14 +205,22 @@ class RunScorer:
         one that has an explanation that can answer likewise. So nobody gets its own, and timing
         changes nothing.
         """
-        others = {
-            self._place(one): one
-            for one in self.standing
-            if one != feature and (found := self._explanation(one)) and choice.able(found)
-        }
-        here = self._place(feature)
-        nearest = min(others, key=lambda place: (place < here, place), default=None)
-        return None if nearest is None else others[nearest]
+        circle = self._circle(choice)
+        at = bisect.bisect_right(circle, self._place(feature), key=lambda one: one[0])
+        for _, other in (*circle[at : at + 2], *circle[:2]):
+            if other != feature:
+                return other
+        return None
+
+    def _circle(self, choice: Choice) -> list[tuple[bytes, int]]:
+        """Place and feature of all whose explanation can answer in a way, in order."""
+        if choice.kind not in self._circles:
+            self._circles[choice.kind] = sorted(
+                (self._place(one), one)
+                for one in self.standing
+                if (found := self._explanation(one)) and choice.able(found)
+            )
+        return self._circles[choice.kind]
 
     def _place(self, feature: int) -> bytes:
         return hashlib.sha256(f"{self._seed} {feature}".encode()).digest()

@@ -16,6 +16,7 @@ from .calibration import Calibration
 from .collisions import Collisions
 from .comparison import Comparison, Row
 from .estimate import Estimate
+from .quartiles import low_activation_line
 from .results import Cost, Result
 from .scoring import Score
 from .scoring.compare import NOT_SHOWN, Difference
@@ -64,6 +65,7 @@ def results_page(results: Sequence[Result], width: int) -> Group:
         if any(row.uncontrolled for row in found):
             tables.append(text(NO_CONTROL_LINE, "yellow"))
         tables += table(RECALL_TITLE, [*map(band_name, BANDS)], found, bands)
+        tables.append(text(low_activation_line(results), "dim"))
     return Group(*tables)
 
 

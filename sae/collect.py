@@ -13,17 +13,19 @@ import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import store
 from .corpus import Corpus, Document
-from .encoder import LatentReader, Latents
+from .encoder import LatentReader
 from .errors import CorpusError, EvidenceError
 from .evidence import Evidence
 from .paths import cache_root, writable
@@ -44,6 +46,27 @@ WINDOWS_AT_ONCE = 64
 #: The end of a document is left out when it is shorter than this, in tokens: it is hardly a context.
 SHORTEST_TAIL = 8
 
+#: The token ids of a shard's windows, by split.
+Rows = dict[str, list[tuple[int, ...]]]
+#: Split → `indptr`, `positions` and `values` of `SplitShard`.
+Activations = dict[str, dict[str, np.ndarray]]
+
+
+class Readers(Protocol):
+    """Runs the rows of shards through the model: in this process, or in several elsewhere."""
+
+    @property
+    def ahead(self) -> int:
+        """How many shards are begun before the first is needed."""
+        ...
+
+    def begin(self, rows: Rows, advance: Callable[[int], None]) -> Callable[[], Activations]:
+        """Begin a shard; what is returned waits for it. advance: is told how many tokens are done.
+
+        What comes is what `activations_of` gives.
+        """
+        ...
+
 
 def collect(
     reader: LatentReader,
@@ -52,12 +75,15 @@ def collect(
     root: Path | None = None,
     progress: bool = True,
     shipped: Shipped | None = None,
+    readers: Readers | None = None,
 ) -> Evidence:
     """The evidence of the reader's features on the first `tokens` tokens of `corpus`.
 
     tokens: without BOS tokens; fewer where the corpus ends. root: the folder of all evidence, by
     default in the cache. progress: draw a bar on stderr once it has taken two seconds. shipped:
     evidence of just these features on just this text, which takes the place of running the model.
+    readers: who runs the model; by default `reader`, here. Shards are planned and written here and
+    in order, whoever runs them, so that the store's bytes are the same.
     Raises CorpusError for a corpus that leaves a split empty, EvidenceError for a damaged store, a
     full disk (what was collected stays), and shipped evidence that is of other text.
     """
@@ -70,7 +96,9 @@ def collect(
             _full_disk(folder),
         ):
             if not (folder / store.MANIFEST).exists():
-                _collect(reader, corpus, tokens, folder, key, bar, shipped)
+                _collect(
+                    reader, corpus, tokens, folder, key, bar, shipped, readers or _Here(reader)
+                )
     return store.open_evidence(folder)
 
 
@@ -113,6 +141,32 @@ class _Piece:
 _Plan = dict[str, list[_Piece]]
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A shard whose windows are on their way through the model; found is None for one that is whole.
+
+    ids: each window's tokens as places in the vocabulary. strings: what it adds to that.
+    """
+
+    path: Path
+    plan: _Plan
+    ids: dict[str, list[np.ndarray]]
+    strings: list[str]
+    digest: str
+    found: Callable[[], Activations] | None
+
+    def write(self) -> None:
+        """Wait for it, and write it."""
+        if self.found is not None:
+            found = self.found()
+            made = {n: _shard_of(self.plan[n], self.ids[n], **found[n]) for n in self.plan}
+            store.write_shard(self.path, made, self.strings, self.digest)
+
+
+def _rows(plan: _Plan) -> Rows:
+    return {name: [piece.window.ids for piece in pieces] for name, pieces in plan.items()}
+
+
 def _size(plan: _Plan) -> int:
     return sum(len(piece.window.ids) for pieces in plan.values() for piece in pieces)
 
@@ -125,32 +179,41 @@ def _collect(
     key: dict[str, Any],
     bar: Bar,
     shipped: Shipped | None,
+    readers: Readers,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*"):
         leftover.unlink()
     vocabulary, shards = Vocabulary(), []
     totals = {name: {"documents": 0, "windows": 0, "tokens": 0} for name in SHARES}
+    begun: deque[_Begun] = deque()
+
+    def finish(one: _Begun) -> None:
+        one.write()
+        shards.append(store.entry_of(one.path))
+        for name, pieces in one.plan.items():
+            totals[name]["windows"] += len(pieces)
+            totals[name]["tokens"] += sum(len(piece.window.ids) for piece in pieces)
+            totals[name]["documents"] += sum(piece.window.start == 0 for piece in pieces)
+
     for number, plan in enumerate(_plans(reader, corpus, tokens)):
         path = store.shard_path(folder, number)
         known = len(vocabulary.place)
         ids = {name: [vocabulary.add(p.strings) for p in plan[name]] for name in plan}
         digest = store.plan_digest({name: [p.window for p in plan[name]] for name in plan})
         if store.is_whole(path, digest):
+            found = None
             bar.skip(_size(plan))
+        elif shipped:
+            found = partial(shipped.activations, number, digest)
+            bar.advance(_size(plan))
         else:
-            if shipped:
-                found = shipped.activations(number, digest)
-                made = {n: _shard_of(plan[n], ids[n], **found[n]) for n in plan}
-                bar.advance(_size(plan))
-            else:
-                made = _run(reader, plan, ids, bar)
-            store.write_shard(path, made, vocabulary.since(known), digest)
-        shards.append(store.entry_of(path))
-        for name, pieces in plan.items():
-            totals[name]["windows"] += len(pieces)
-            totals[name]["tokens"] += sum(len(piece.window.ids) for piece in pieces)
-            totals[name]["documents"] += sum(piece.window.start == 0 for piece in pieces)
+            found = readers.begin(_rows(plan), bar.advance)
+        begun.append(_Begun(path, plan, ids, vocabulary.since(known), digest, found))
+        while len(begun) > readers.ahead:
+            finish(begun.popleft())
+    for one in begun:
+        finish(one)
     empty = [name for name in SHARES if not totals[name]["windows"]]
     if empty:
         raise CorpusError(
@@ -215,38 +278,44 @@ def _placed(
         yield splits[place], row
 
 
-def _run(
-    reader: LatentReader, plan: _Plan, ids: Mapping[str, Sequence[np.ndarray]], bar: Bar
-) -> dict[str, SplitShard]:
-    """One shard: its windows through the model, a split at a time."""
-    made = {}
-    for name, pieces in plan.items():
-        parts = []
-        for first in range(0, len(pieces), WINDOWS_AT_ONCE):
-            rows = [piece.window.ids for piece in pieces[first : first + WINDOWS_AT_ONCE]]
-            parts.append(reader.run(rows))
-            bar.advance(sum(len(row) for row in rows))
-        made[name] = _split_shard(reader, pieces, ids[name], parts)
-    return made
+@dataclass(frozen=True)
+class _Here:
+    """Runs shards in this process, each when it is needed."""
+
+    reader: LatentReader
+    ahead: int = 0
+
+    def begin(self, rows: Rows, advance: Callable[[int], None]) -> Callable[[], Activations]:
+        return partial(activations_of, self.reader, rows, advance)
 
 
-def _split_shard(
-    reader: LatentReader,
-    pieces: Sequence[_Piece],
-    ids: Sequence[np.ndarray],
-    parts: Sequence[Latents],
-) -> SplitShard:
+def activations_of(
+    reader: LatentReader, rows: Rows, advance: Callable[[int], None] = lambda tokens: None
+) -> Activations:
+    """What the reader's features do on the rows of one shard, a split at a time.
+
+    advance: is told of tokens as they are done. Raises as `LatentReader.run` does.
+    """
+    return {name: _split_of(reader, members, advance) for name, members in rows.items()}
+
+
+def _split_of(
+    reader: LatentReader, rows: Sequence[tuple[int, ...]], advance: Callable[[int], None]
+) -> dict[str, np.ndarray]:
+    parts = []
+    for first in range(0, len(rows), WINDOWS_AT_ONCE):
+        some = rows[first : first + WINDOWS_AT_ONCE]
+        parts.append(reader.run(some))
+        advance(sum(len(row) for row in some))
     begins = np.concatenate([[0], np.cumsum([part.starts[-1] for part in parts])])
     tokens = [part.tokens + begin for part, begin in zip(parts, begins, strict=False)]
     columns = [_columns(reader, part.latents) for part in parts]
     indptr, order = _by_column(_joined(columns, np.int64), _width(reader))
-    return _shard_of(
-        pieces,
-        ids,
-        indptr=indptr,
-        positions=_joined(tokens, np.int64)[order].astype(np.uint32),
-        values=_joined([part.values for part in parts], np.float32)[order],
-    )
+    return {
+        "indptr": indptr,
+        "positions": _joined(tokens, np.int64)[order].astype(np.uint32),
+        "values": _joined([part.values for part in parts], np.float32)[order],
+    }
 
 
 def _shard_of(

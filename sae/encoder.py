@@ -20,6 +20,7 @@ from .errors import FeatureError, HookPointError, SAEError, first_line
 from .hook_points import HookPoint
 from .loading import LoadedSAE
 from .preparation import centres, compare_names, hook_point_of, refuse_unknown_scale
+from .source import check_feature
 from .subject import SubjectModel
 from .windows import batches, pad
 
@@ -49,6 +50,7 @@ SEPARABLE = {
     "skip_transcoder",
     "jumprelu_transcoder",
     "jumprelu_skip_transcoder",
+    "binary_dense",
 }
 
 #: Architectures that look at a whole text at once.
@@ -114,16 +116,23 @@ class LatentReader:
 
     # ---------------------------------------------------------------- reading
 
+    def check(self, feature: int) -> None:
+        """Raise FeatureError for a feature that the SAE does not have, or that is not computed."""
+        check_feature(feature, self.sae.n_features)
+        if self.features is not None and feature not in self.features:
+            raise FeatureError(f"This host reads only some features, and not {feature}.")
+
     def run(self, rows: Sequence[Sequence[int]]) -> Latents:
         """The latents of rows of token ids (without BOS), each at most `room` long.
 
         A row's numbers do not depend on the other rows. Raises SAEError where they are not finite.
         """
-        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        filled = [place for place, row in enumerate(rows) if len(row)]
-        lengths = [self.padded_length(len(rows[place])) for place in filled]
-        groups = [[filled[n] for n in group] for group in batches(lengths, TOKENS_PER_PASS)]
-        found = [self._run_batch([rows[n] for n in group], starts[group]) for group in groups]
+        return run_together([self], rows)[0]
+
+    def gathered(
+        self, starts: np.ndarray, found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    ) -> Latents:
+        """The latents of rows that were read in several passes. Raises as `run` does."""
         tokens, latents, values = (
             (np.concatenate(kind) for kind in zip(*found, strict=True))
             if found
@@ -181,19 +190,15 @@ class LatentReader:
         filler = self.subject.bos_id if self.prepend_bos else 0
         return pad([[*bos, *row] for row in rows], filler, ALIGN)
 
-    @torch.inference_mode()
-    def _run_batch(
-        self, rows: Sequence[Sequence[int]], starts: np.ndarray
+    def encoded(
+        self, at_hook: torch.Tensor, rows: Sequence[Sequence[int]], starts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # An SAE that scales activations keeps the scale of those it read last.
-        with self.subject.turn:
-            return self._read_batch(rows, starts)
+        """Token, latent and value of what is not zero in the rows of one pass.
 
-    def _read_batch(
-        self, rows: Sequence[Sequence[int]], starts: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        at_hook: [rows, seq, d] what the model has at `at`. starts: the first token of each row.
+        """
         skip = int(self.prepend_bos)
-        found = self.at_hook(self.padded(rows))
+        found = self.prepared(at_hook, self.at)
         ends = [skip + len(row) for row in rows]
         if self.sae.architecture in SEQUENTIAL:
             encoded = [
@@ -261,6 +266,31 @@ class LatentReader:
                 f"{self.sae.name} cannot encode anything ({first_line(error)}): check the settings "
                 f"in its cfg.json."
             ) from error
+
+
+@torch.inference_mode()
+def run_together(readers: Sequence[LatentReader], rows: Sequence[Sequence[int]]) -> list[Latents]:
+    """The latents of several readers, one after another, from the same passes.
+
+    The readers share a subject model and agree on whether a BOS token is put first; a pass stops
+    where the last of them has what it reads. Each gives what it gives alone.
+    """
+    first = readers[0]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    filled = [place for place, row in enumerate(rows) if len(row)]
+    lengths = [first.padded_length(len(rows[place])) for place in filled]
+    found = [[] for _ in readers]
+    for group in batches(lengths, TOKENS_PER_PASS):
+        places = [filled[number] for number in group]
+        some = [rows[place] for place in places]
+        # An SAE that scales activations keeps the scale of those it read last.
+        with first.subject.turn:
+            at_hooks = first.subject.activations_at(
+                first.padded(some), [reader.at for reader in readers]
+            )
+            for reader, at_hook, parts in zip(readers, at_hooks, found, strict=True):
+                parts.append(reader.encoded(at_hook, some, starts[places]))
+    return [reader.gathered(starts, parts) for reader, parts in zip(readers, found, strict=True)]
 
 
 def _entries(dense: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -25,6 +25,8 @@ SagescopeError
 ├── JournalError           a journal that is damaged, of another version, or in use
 ├── BenchmarkError         a benchmark that cannot be read, or is not of what is measured
 ├── SubmissionError        explanations from elsewhere that cannot be read
+├── ClusterError           workers that cannot be started, or that are lost again and again
+├── ServiceError           a server of ours that cannot be started, reached, or used as asked
 └── SessionError           what a session cannot do as it stands
 
 Each message says what is wrong and what to do next.
@@ -162,6 +164,14 @@ class BenchmarkError(SagescopeError):
 
 class SubmissionError(SagescopeError):
     """Explanations from elsewhere that cannot be read."""
+
+
+class ClusterError(SagescopeError):
+    """Workers that cannot be started, or that are lost again and again."""
+
+
+class ServiceError(SagescopeError):
+    """A server of ours that cannot be started, reached, or used as asked."""
 
 
 class SessionError(SagescopeError):

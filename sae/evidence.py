@@ -202,7 +202,7 @@ class Evidence:
         features: Sequence[int],
         table: Callable[[], DataFrame] | None = None,
     ):
-        self.splits = dict(splits)
+        self.splits: Mapping[str, SplitEvidence] = dict(splits)
         self.features = self.reference = features
         self._make_table = table
 

@@ -4,7 +4,8 @@ Waiters hand in `(feature, texts)` from any event loop. One worker thread takes 
 oldest text first with others of its length and shorter ones, up to the tokens of one pass, and
 answers each waiter as soon as its last text is done. All features of a text come from one pass and
 are remembered sparsely, so that asking for another feature of it costs nothing. A text that several
-wait for runs once. Who else waits never changes anybody's numbers (see `encoder.ALIGN`).
+wait for runs once. Who else waits never changes anybody's numbers (see `encoder.ALIGN`). A pass for
+which the device has not the memory is run in halves, and later ones are not made as large.
 
 A text without tokens gets an empty result. A text that is not a string, or longer than the SAE's
 context, gets a TextError that says how many tokens fit. Lone surrogates are read as "?".
@@ -16,15 +17,17 @@ import asyncio
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
+import torch
 
-from .encoder import TOKENS_PER_PASS, LatentReader
-from .errors import FeatureError, SagescopeError, TextError
-from .source import check_feature
+from .encoder import TOKENS_PER_PASS, Latents
+from .errors import SagescopeError, SubjectError, TextError
+from .subject import SubjectModel
 from .tokens import TokenActivations
 
 #: How many bytes of texts already run are remembered.
@@ -33,6 +36,15 @@ REMEMBERED_BYTES = 256 << 20
 AT_ONCE = 512
 #: How long the worker waits for others before a pass that would not be full, in seconds.
 LINGER = 0.002
+
+
+@dataclass(frozen=True)
+class Firing:
+    """A feature's highest activation on a text, and the place of the token that has it."""
+
+    feature: int
+    activation: float
+    position: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,23 @@ class TextLatents:
         found[self.positions[some]] = self.values[some]
         return TokenActivations(self.pieces, found)
 
+    def strongest(self, n: int) -> list[Firing]:
+        """The n features with the highest activation on any token, the highest first."""
+        order = np.lexsort((self.positions, self.latents, -self.values))
+        _, first = np.unique(self.latents[order], return_index=True)
+        places = order[np.sort(first)[:n]]
+        return [
+            Firing(int(self.latents[at]), float(self.values[at]), int(self.positions[at]))
+            for at in places
+        ]
+
+    def part(self, first: int, n: int) -> TextLatents:
+        """Those of n latents from `first` on, numbered from 0."""
+        some = slice(*np.searchsorted(self.latents, (first, first + n)))
+        return TextLatents(
+            self.pieces, self.latents[some] - first, self.positions[some], self.values[some]
+        )
+
     @property
     def bytes(self) -> int:
         """About how much memory it takes."""
@@ -76,19 +105,42 @@ class _Waiting:
         return any(not waiter.cancelled() for waiter in self.waiters)
 
 
+class Reader(Protocol):
+    """What the host runs: a `LatentReader`, or several joined (see `joined`)."""
+
+    subject: SubjectModel
+    room: int
+
+    def check(self, feature: int) -> None:
+        """Raise FeatureError for a feature that it does not give."""
+        ...
+
+    def padded_length(self, tokens: int) -> int:
+        """How long a row of so many tokens is in a pass."""
+        ...
+
+    def run(self, rows: Sequence[Sequence[int]]) -> Latents:
+        """The latents of rows of token ids."""
+        ...
+
+
 class ActivationHost:
     """Answers `(feature, texts)` for any number of concurrent waiters.
 
     reader: subject model and SAE. remember: bytes of results that are kept, least recently used
     first to go. Use it as a context manager, or `close` it.
 
-    `passes` and `texts_run` count forward passes and the texts in them; `remembered_bytes` says
-    how much is kept.
+    `passes`, `texts_run` and `tokens_run` count forward passes and what was in them; `recalled`
+    the texts that had been run before they were asked for. `remembered_bytes` says how much is
+    kept, `tokens_per_pass` how large a pass may be. `on_pass` is called after each pass, in the
+    worker's thread, with the share of that which it filled.
     """
 
-    def __init__(self, reader: LatentReader, remember: int = REMEMBERED_BYTES):
+    def __init__(self, reader: Reader, remember: int = REMEMBERED_BYTES):
         self.reader = reader
-        self.passes = self.texts_run = 0
+        self.passes = self.texts_run = self.tokens_run = self.recalled = 0
+        self.tokens_per_pass = TOKENS_PER_PASS
+        self.on_pass: Callable[[float], None] = lambda fill: None
         self._remember = remember
         self._known: OrderedDict[str, TextLatents] = OrderedDict()
         self.remembered_bytes = 0
@@ -110,9 +162,7 @@ class ActivationHost:
         Raises FeatureError for a feature the SAE does not have, TextError for a text that cannot be
         run (the message shows which).
         """
-        check_feature(feature, self.reader.sae.n_features)
-        if self.reader.features is not None and feature not in self.reader.features:
-            raise FeatureError(f"This host reads only some features, and not {feature}.")
+        self.reader.check(feature)
         return [found.of(feature) for found in await self.latents(texts)]
 
     async def latents(self, texts: Sequence[str]) -> list[TextLatents]:
@@ -155,6 +205,7 @@ class ActivationHost:
                     continue
                 futures[text] = future = Future()
                 if text in self._known:
+                    self.recalled += 1
                     self._known.move_to_end(text)
                     future.set_result(self._known[text])
                     continue
@@ -224,7 +275,7 @@ class ActivationHost:
         longest = self._padded(ready[0])
         fitting = [entry for entry in ready[1:] if self._padded(entry) <= longest]
         fitting.sort(key=self._padded, reverse=True)
-        chosen = [ready[0], *fitting][: max(1, TOKENS_PER_PASS // longest)]
+        chosen = [ready[0], *fitting][: max(1, self.tokens_per_pass // longest)]
         with self._state:
             # Some may be gone: we may have been closed meanwhile.
             chosen = [entry for entry in chosen if self._waiting.pop(entry.text, None)]
@@ -235,9 +286,40 @@ class ActivationHost:
         return self.reader.padded_length(len(entry.ids or ()))
 
     def _run(self, entries: list[_Waiting]) -> None:
-        found = self.reader.run([entry.ids or () for entry in entries])
+        try:
+            found = self.reader.run([entry.ids or () for entry in entries])
+        except torch.OutOfMemoryError as error:
+            # Taken up below, where the error no longer holds on to what filled the memory.
+            halves = self._halved(entries, error)
+        except Exception as error:
+            return self._finish(entries, error)
+        else:
+            return self._answer(entries, found)
+        for half in halves:
+            self._run(half)
+
+    def _halved(self, entries: list[_Waiting], error: Exception) -> list[list[_Waiting]]:
+        """Two smaller passes in place of one. A text that does not even fit alone is refused."""
+        if len(entries) == 1:
+            refused = SubjectError(
+                f"A text of {len(entries[0].ids or ())} tokens does not fit the memory of "
+                f"{self.reader.subject.device}: shorten it, or take dtype bfloat16 or a larger device."
+            )
+            refused.__cause__ = error.with_traceback(None)
+            self._finish(entries, refused)
+            return []
+        middle = (len(entries) + 1) // 2
+        self.tokens_per_pass = middle * max(map(self._padded, entries))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return [entries[:middle], entries[middle:]]
+
+    def _answer(self, entries: list[_Waiting], found: Latents) -> None:
+        padded = len(entries) * max(map(self._padded, entries))
         self.passes += 1
         self.texts_run += len(entries)
+        self.tokens_run += int(found.starts[-1])
+        self.on_pass(min(1.0, padded / self.tokens_per_pass))
         for number, entry in enumerate(entries):
             positions, latents, values = found.row(number)
             order = np.argsort(latents, kind="stable")

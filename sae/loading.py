@@ -6,6 +6,9 @@
     path/to/folder        a folder with cfg.json and sae_weights.safetensors
     RELEASE/ID            of SAELens's registry: gpt2-small-res-jb/blocks.8.hook_resid_pre
     OWNER/REPO/PATH       a folder of a repository of the Hugging Face hub
+
+Weights are safetensors. Some releases have pickles: these must be such that torch's `weights_only`
+loader takes them, which runs nothing that they hold.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from .errors import SAEError, UnknownName, did_you_mean, first_line
 from .metadata import Metadata
 from .paths import user_path
 from .subject import tensor_digest
+from .weights import weights_only
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -122,7 +126,7 @@ def _from_release(spec: str) -> SAE[Any]:
     elif sae_id not in directory[release].saes_map:
         raise UnknownName(f"SAE of the release {release}", sae_id, directory[release].saes_map)
     try:
-        with _without_advice():
+        with _without_advice(), weights_only():
             return SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32")
     except Exception as error:
         near = "" if release in directory else " " + did_you_mean(release.split("/")[0], directory)

@@ -32,8 +32,9 @@ class ModelLosses:
         subject = self.subject
         lead, *rows = [list(row.ids) for row in subject.tokenize([prefix, *texts])]
         lead = [subject.bos_id, *lead]
+        room = subject.max_context - len(lead)
         for text, row in zip(texts, rows, strict=True):
-            if not 0 < len(row) <= (room := subject.max_context - len(lead)):
+            if not 0 < len(row) <= room:
                 raise TextError(
                     f"A text to foretell must have from 1 to {room} tokens; {text[:60]!r} has "
                     f"{len(row)}."

@@ -156,6 +156,7 @@ class ModelOutputs:
     ) -> Steering:
         check_feature(feature, self.reader.sae.n_features)
         rows = self._rows(prompts)
+        self._check_watched(watched)
         amount = strength * self._unit(feature)
         edits = [Direction(self.reader, feature, random).edit(amount) for random in (None, seed)]
         sums, by_prompt = _Sums(), {}
@@ -241,6 +242,13 @@ class ModelOutputs:
                     f"{prompt[:60]!r} has {len(row)}."
                 )
         return rows
+
+    def _check_watched(self, watched: list[int]) -> None:
+        size = len(self.reader.subject.tokenizer)
+        if unknown := [id for id in watched if not 0 <= id < size]:
+            raise TextError(
+                f"There is no token {unknown[0]}: the vocabulary has {size}, from 0 on."
+            )
 
     def _log_probabilities(self, rows: Sequence[Sequence[int]], edit: Edit | None) -> torch.Tensor:
         """Of the token after each row: float32 [rows, vocabulary]."""

@@ -7,11 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .collect import Readers
 from .corpus import load_corpus
 from .encoder import LatentReader
 from .errors import FeatureError
 from .evidence import Evidence
-from .host import ActivationHost
+from .host import ActivationHost, Firing
+from .joined import HostPart
 from .loading import load_sae
 from .model_losses import ModelLosses
 from .model_outputs import ModelOutputs
@@ -28,13 +30,19 @@ DEFAULT_TOKENS = 500_000
 class ModelSource:
     """The features of an SAE on its subject model.
 
-    reader: the two, joined. evidence: what the features did on a corpus, now or on demand. Close
-    it, or use it as a context manager.
+    reader: the two, joined. evidence: what the features did on a corpus, now or on demand. host:
+    its part of one that several SAEs share, by default a host of its own. Close it, or use it as a
+    context manager.
     """
 
-    def __init__(self, reader: LatentReader, evidence: Evidence | EvidenceOnDemand):
+    def __init__(
+        self,
+        reader: LatentReader,
+        evidence: Evidence | EvidenceOnDemand,
+        host: HostPart | None = None,
+    ):
         self.reader = reader
-        self.host = ActivationHost(reader)
+        self.host = host or ActivationHost(reader)
         self.subject, self.sae = reader.subject.id, reader.sae.name
         self.n_features = reader.sae.n_features
         self._evidence = evidence
@@ -87,6 +95,11 @@ class ModelSource:
                 f"The evidence does not cover feature {missing[0]}: collect it for that feature."
             )
 
+    def collect_with(self, readers: Readers | None) -> None:
+        """Have evidence that is yet to be collected run through others' models (None: its own)."""
+        if isinstance(self._evidence, EvidenceOnDemand):
+            self._evidence.readers = readers
+
     def ship(self, features: Sequence[int], target: Path) -> Path:
         """Write the evidence of some features, without its text, below a folder (see `shipped`).
 
@@ -125,6 +138,16 @@ class ModelSource:
         run.
         """
         return await self.host.activations(feature, texts)
+
+    async def strongest(
+        self, texts: Sequence[str], n: int
+    ) -> list[tuple[tuple[str, ...], list[Firing]]]:
+        """The tokens of each text, and the n features that fire highest on any of them.
+
+        Raises TextError for a text that cannot be run.
+        """
+        found = await self.host.latents(texts)
+        return [(one.pieces, one.strongest(n)) for one in found]
 
     @cached_property
     def outputs(self) -> ModelOutputs:

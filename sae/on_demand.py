@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import store
-from .collect import collect, evidence_folder, evidence_key, key_name
+from .collect import Readers, collect, evidence_folder, evidence_key, key_name
 from .corpus import Corpus
 from .encoder import LatentReader
 from .errors import EvidenceError
@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 class EvidenceOnDemand:
     """What an SAE's features did on a corpus, gathered when first asked for.
 
-    reader, corpus, tokens, root, progress: see `collect`.
+    reader, corpus, tokens, root, progress, readers: see `collect`.
     """
+
+    readers: Readers | None = None
 
     def __init__(
         self,
@@ -94,4 +96,5 @@ class EvidenceOnDemand:
             return None
 
     def _collected(self) -> Evidence:
-        return collect(self._reader, self._corpus, self._tokens, self._root, self._progress)
+        what = self._reader, self._corpus, self._tokens
+        return collect(*what, self._root, self._progress, readers=self.readers)

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -167,25 +168,40 @@ class SubjectModel:
 
     # ---------------------------------------------------------------- tokens to activations
 
-    @torch.inference_mode()
     def activations(self, ids: torch.Tensor, at: HookPoint) -> torch.Tensor:
         """Activations at a hook point; what lies behind it does not run.
 
         ids: [batch, seq] token ids, padded on the right (a causal model never looks there).
         Returns [batch, seq, d] in the model's dtype.
         """
-        seen: list[torch.Tensor] = []
+        return self.activations_at(ids, [at])[0]
 
-        def stop(found: torch.Tensor) -> torch.Tensor:
-            seen.append(found)
-            raise _Reached
+    @torch.inference_mode()
+    def activations_at(self, ids: torch.Tensor, points: Sequence[HookPoint]) -> list[torch.Tensor]:
+        """Activations at several hook points, from one pass that stops at the deepest of them.
 
-        with self.turn, Edit(at, stop).applied(self.model):
+        ids, and each of what is returned: as in `activations`.
+        """
+        distinct = list(dict.fromkeys(points))
+        seen: dict[HookPoint, torch.Tensor] = {}
+
+        def keep(at: HookPoint, found: torch.Tensor) -> torch.Tensor:
+            seen[at] = found
+            if len(seen) == len(distinct):
+                raise _Reached
+            # The pass goes on, and may write over what it has.
+            seen[at] = found.clone()
+            return found
+
+        with self.turn, contextlib.ExitStack() as stack:
+            for at in distinct:
+                stack.enter_context(Edit(at, functools.partial(keep, at)).applied(self.model))
             try:
                 self.model.base_model(input_ids=ids.to(self.device), use_cache=False)
             except _Reached:
-                return seen[0]
-        raise SubjectError(f"The forward pass of {self.id} never reached {at.name}.")
+                return [seen[at] for at in points]
+        missed = next(at for at in distinct if at not in seen)
+        raise SubjectError(f"The forward pass of {self.id} never reached {missed.name}.")
 
     @torch.inference_mode()
     def logits(self, ids: torch.Tensor, edit: Edit | None = None) -> torch.Tensor:

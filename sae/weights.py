@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,7 @@ def load_model(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Model and tokenizer of a folder or hub id. Raises SubjectError."""
     import transformers
 
-    with _quiet_transformers():
+    with _quiet_transformers(), weights_only():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
             loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
@@ -184,6 +185,20 @@ def _refuse_missing(found: Mapping[str, Any], where: str, shown: int = 3) -> Non
             f"The checkpoint {where!r} lacks tensors of its model "
             f"({', '.join(missing[:shown])}{more}): give the whole model."
         )
+
+
+@contextlib.contextmanager
+def weights_only() -> Iterator[None]:
+    """Pickled checkpoints give tensors or an error inside the block, and run nothing.
+
+    That is torch's default, which an environment variable could undo; loaders of others rely on it.
+    """
+    unsafe = os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    try:
+        yield
+    finally:
+        if unsafe is not None:
+            os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = unsafe
 
 
 @contextlib.contextmanager

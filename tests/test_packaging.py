@@ -151,7 +151,8 @@ def test_pins_are_exact_and_good_everywhere():
 def test_every_direct_dependency_is_pinned_within_its_range():
     pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins()}
     project = PYPROJECT["project"]
-    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    extras = project["optional-dependencies"]
+    for text in project["dependencies"] + extras["serve"] + extras["dev"]:
         wanted = Requirement(text)
         assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)]), text
 

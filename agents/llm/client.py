@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -173,10 +176,26 @@ def open_client(spec: str, patience: Patience | None = None) -> Client:
     from .provider import ProviderClient
     from .wires import WIRES, compatible
 
+    if (opener := _opener.get()) is not None:
+        return opener(spec)
     provider, model = provider_and_model(spec)
     if provider == "http":
         return ProviderClient(*compatible(spec), patience or Patience())
     return ProviderClient(WIRES[provider](), model, patience or Patience())
+
+
+#: Opens clients in the place of `open_client`.
+_opener: ContextVar[Callable[[str], Client] | None] = ContextVar("opener", default=None)
+
+
+@contextlib.contextmanager
+def opened_by(opener: Callable[[str], Client]) -> Iterator[None]:
+    """Inside the block every client comes from `opener`: a process that has no keys asks another."""
+    before = _opener.set(opener)
+    try:
+        yield
+    finally:
+        _opener.reset(before)
 
 
 def provider_and_model(spec: str) -> tuple[str, str]:

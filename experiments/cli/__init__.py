@@ -5,7 +5,27 @@ purpose is one sentence and exit code 1; a command that was typed wrongly, exit 
 Heavy modules are imported inside the functions that need them, so that `--help` is quick.
 """
 
-from . import evidence, leaderboard, planted, runs, saes, sessions  # each registers its commands
+from . import (  # each registers its commands
+    evidence,
+    leaderboard,
+    planted,
+    runs,
+    saes,
+    serving,
+    sessions,
+    web,
+)
 from .app import app, main
 
-__all__ = ["app", "evidence", "leaderboard", "main", "planted", "runs", "saes", "sessions"]
+__all__ = [
+    "app",
+    "evidence",
+    "leaderboard",
+    "main",
+    "planted",
+    "runs",
+    "saes",
+    "serving",
+    "sessions",
+    "web",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from . import opening, options, output
 from .app import app
 
 
-@app.command()
+@app.command(cls=options.WithRay)
 def collect(
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
@@ -20,6 +21,7 @@ def collect(
     tokens: options.Tokens = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     ship: Annotated[
         Path | None,
         typer.Option(
@@ -29,13 +31,24 @@ def collect(
         ),
     ] = None,
     chosen: options.ShippedFeatures = None,
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    worker_cpus: options.WorkerCpus = 1,
+    worker_gpus: options.WorkerGpus = None,
     as_json: options.Json = False,
 ) -> None:
     """Stream a corpus through model and SAE once, and keep what every feature did."""
     if (ship is None) != (chosen is None):
         raise typer.BadParameter("--ship and --features go together")
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
-        source.cover(range(source.n_features))
+    if ship and host:
+        raise typer.BadParameter("--ship goes without --host: ship where the evidence is")
+    where = subject, sae, corpus, tokens, device, dtype, host
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
+    with opening.open_source(*where) as source:
+        with contextlib.ExitStack() as stack:
+            if cluster:
+                stack.enter_context(stack.enter_context(cluster.opened()).reading(source))
+            source.cover(range(source.n_features))
         evidence = source.evidence
         sizes = {
             "explain": len(evidence.reader("explainer").split("explain").tokens),
@@ -75,6 +88,7 @@ def features(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     as_json: options.Json = False,
 ) -> None:
     """List features with how often they fire and their stratum; or draw some."""
@@ -82,7 +96,7 @@ def features(
 
     if draw is not None and chosen is not None:
         raise typer.BadParameter("give either --features or --draw")
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+    with opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source:
         indices = opening.indices(chosen, source) if chosen else range(source.n_features)
         if draw is not None:
             indices = drawn(source.evidence, draw, seed)

@@ -115,6 +115,7 @@ def run(
     corpus: options.FrozenCorpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -137,7 +138,7 @@ def run(
     )
     with (
         opening.open_journal(journal, create=True) as file,
-        _source(frozen, subject, sae, corpus, device, dtype) as source,
+        _source(frozen, subject, sae, corpus, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         found = run_benchmark(
@@ -226,6 +227,7 @@ def verify(
     corpus: options.FrozenCorpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -239,7 +241,7 @@ def verify(
     submission = read_submission(file, name, mind, by)
     with (
         opening.open_journal(journal, create=True) as opened,
-        _source(frozen, subject, sae, corpus, device, dtype) as source,
+        _source(frozen, subject, sae, corpus, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         called, results = verified(
@@ -345,8 +347,9 @@ def _source(
     corpus: str | None,
     device: str,
     dtype: str,
+    host: str | None,
 ) -> Iterator[FeatureSource]:
-    """The source that a benchmark was frozen on."""
+    """The source that a benchmark was frozen on, or that of a service that has the same."""
     from ...sae.errors import BenchmarkError
     from ..leaderboard.manifest import PlantedSuite
 
@@ -358,8 +361,10 @@ def _source(
     if isinstance(opens, PlantedSuite):
         yield _planted(opens)
         return
-    spec = (subject or opens.subject, sae or opens.sae, corpus or opens.corpus)
-    with opening.open_source(*spec, opens.tokens, device, dtype) as source:
+    spec = (subject or opens.subject, sae or opens.sae, corpus or opens.corpus, opens.tokens)
+    if host is not None:
+        spec = (subject or options.SUBJECT, sae, corpus or options.CORPUS, options.TOKENS)
+    with opening.open_source(*spec, device, dtype, host) as source:
         yield source
 
 

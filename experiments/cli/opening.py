@@ -10,33 +10,59 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ...sae.errors import FeatureError
+from ...sae.errors import FeatureError, SAEError, ServiceError
+from . import options
 
 if TYPE_CHECKING:
     from ...agents.budget import Budget
     from ...sae.encoder import LatentReader
     from ...sae.model_source import ModelSource
+    from ...sae.source import FeatureSource
+    from ..cluster import Cluster
     from ..journal import Journal, Run
+    from ..service.remote import RemoteSource
 
 
 def open_source(
-    subject: str, sae: str | None, corpus: str, tokens: int, device: str, dtype: str
-) -> ModelSource:
+    subject: str,
+    sae: str | None,
+    corpus: str,
+    tokens: int,
+    device: str,
+    dtype: str,
+    host: str | None = None,
+    progress: bool = True,
+) -> ModelSource | RemoteSource:
+    """The source that options name: loaded here, or that of a service."""
     from ...sae.model_source import ModelSource
 
-    spec = sae or shipped_sae()
-    return ModelSource.load(subject, spec, corpus, tokens, device=device, dtype=dtype)
+    if host is None:
+        return ModelSource.load(
+            subject,
+            sae or default_sae(),
+            corpus,
+            tokens,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    from ..service.remote import RemoteSource
 
-
-def shipped_sae() -> str:
-    """The SAE that is meant where none is named. Raises SAEError where none comes along."""
-    from ...sae.errors import SAEError
-    from ...sae.loading import pretrained_names
-
-    names = pretrained_names()
-    if not names:
-        raise SAEError("No SAE comes with this installation: name one.")
-    return names[0]
+    chosen = {
+        "--corpus": corpus != options.CORPUS,
+        "--tokens": tokens != options.TOKENS,
+        "--device": device != "auto",
+        "--dtype": dtype != "auto",
+    }
+    if named := [name for name, is_chosen in chosen.items() if is_chosen]:
+        raise typer.BadParameter(
+            f"{named[0]} goes without --host: what the service was started with is what it has"
+        )
+    source = RemoteSource.open(host, sae)
+    if subject not in (options.SUBJECT, source.subject):
+        source.close()
+        raise ServiceError(f"{host} serves {source.subject}, not {subject}: leave --subject out.")
+    return source
 
 
 def open_readers(subject: str, saes: Sequence[str], device: str, dtype: str) -> list[LatentReader]:
@@ -50,7 +76,39 @@ def open_readers(subject: str, saes: Sequence[str], device: str, dtype: str) -> 
     return [LatentReader(model, sae) for sae in loaded]
 
 
-def indices(text: str, source: ModelSource) -> list[int]:
+def cluster(
+    ray: str | None,
+    workers: int | None,
+    cpus: float,
+    gpus: float | None,
+    source: tuple[str, str | None, str, int, str, str, str | None],
+) -> Cluster | None:
+    """Where workers are hired, None without `--ray`. source: what `open_source` takes."""
+    from functools import partial
+
+    from .options import RAY_HERE
+
+    if ray is None:
+        if workers is not None or gpus is not None:
+            raise typer.BadParameter("--workers and --worker-gpus go with --ray")
+        return None
+    from ..cluster import Cluster
+
+    make = partial(open_source, *source, progress=False)
+    return Cluster(make, None if ray == RAY_HERE else ray, workers, cpus, gpus)
+
+
+def default_sae() -> str:
+    """The SAE that comes with Sagescope. Raises SAEError where none does."""
+    from ...sae.loading import pretrained_names
+
+    names = pretrained_names()
+    if not names:
+        raise SAEError("No SAE comes with this installation: name one.")
+    return names[0]
+
+
+def indices(text: str, source: FeatureSource) -> list[int]:
     from ..features import FeatureList
 
     try:
@@ -105,10 +163,20 @@ def open_journal(path: Path | None, create: bool = False) -> Journal:
     return Journal.open(path or default_path(), create)
 
 
+def web_is_installed() -> None:
+    """Raise ServiceError, with what to install, where the page's own packages are missing."""
+    from importlib.util import find_spec
+
+    from ...sae.errors import ServiceError
+
+    if missing := [name for name in ("fastapi", "python_multipart") if find_spec(name) is None]:
+        raise ServiceError(f"The page needs {missing[0]}: pip install 'sagescope[web]'.")
+
+
 def left_in(run: str, journal: Path | None, features: list[int], retry_failed: bool) -> list[int]:
     """Those of some features that a run has still to explain, whether or not it was ever begun."""
     from ...sae.errors import UnknownName
-    from ..jobs import is_to_do
+    from ..explained import is_to_do
     from ..journal import default_path
     from ..results import standing_events
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 # The defaults of `sagescope.sae.model_source`, which takes seconds to import; a test compares.
 SUBJECT = "smollm2-135m-instruct"
@@ -26,6 +28,14 @@ Corpus = Annotated[str, typer.Option("--corpus", help="Text: a built-in, file, f
 Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of it to collect.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="URL",
+        help="A service (see `serve`) that runs subject and SAE; it has chosen corpus and tokens.",
+    ),
+]
 JournalPath = Annotated[
     Path | None,
     typer.Option(
@@ -73,6 +83,58 @@ def features_of(help: str) -> Any:
 Features = Annotated[str, features_of("Indices, as in 0-99,120.")]
 SomeFeatures = Annotated[str | None, features_of("Only these, as in 0-99,120.")]
 ShippedFeatures = Annotated[str | None, features_of("With --ship: which.")]
+
+
+# -------------------------------------------------------------------- more than one machine
+
+#: What `--ray` without an address means.
+RAY_HERE = "here"
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Spread the work over workers of the Ray at ADDRESS (auto, HOST:PORT, ray://HOST:PORT); "
+        "without an address, over this machine's.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="With --ray: how many.", show_default="one a GPU, or core"
+    ),
+]
+WorkerCpus = Annotated[
+    float, typer.Option("--worker-cpus", min=0, help="With --ray: cores of each worker.")
+]
+WorkerGpus = Annotated[
+    float | None,
+    typer.Option(
+        "--worker-gpus",
+        min=0,
+        help="With --ray: GPUs of each worker, or a share of one.",
+        show_default="1 where there are any",
+    ),
+]
+
+
+class WithRay(TyperCommand):
+    """A command whose `--ray` may stand without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click.Command."""
+        return super().parse_args(ctx, with_address(args))
+
+
+def with_address(args: list[str]) -> list[str]:
+    """Arguments in which every `--ray` is followed by an address."""
+    filled: list[str] = []
+    for one, next_one in itertools.zip_longest(args, args[1:], fillvalue="-"):
+        filled.append(one)
+        if one == "--ray" and next_one.startswith("-"):
+            filled.append(RAY_HERE)
+    return filled
 
 
 # -------------------------------------------------------------------- explaining

@@ -11,7 +11,7 @@ from . import opening, options, output
 from .app import app
 
 
-@app.command()
+@app.command(cls=options.WithRay)
 def explain(
     features: options.Features,
     run: options.RunToGoOn = "default",
@@ -44,8 +44,13 @@ def explain(
     scorer_mind: options.ScorerMind = None,
     retry_failed: options.RetryFailed = False,
     dry_run: options.DryRun = False,
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    worker_cpus: options.WorkerCpus = 1,
+    worker_gpus: options.WorkerGpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -72,15 +77,17 @@ def explain(
     run_budget = opening.run_budget(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
+    where = subject, sae, corpus, tokens, device, dtype, host
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
     if dry_run:
-        with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+        with opening.open_source(*where) as source:
             indices = opening.indices(features, source)
             left = opening.left_in(run, journal, indices, retry_failed)
             output.print_estimate(source, left, how, run_budget, as_json)
         return
     with (
         opening.open_journal(journal, create=True) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(*where) as source,
     ):
         indices = opening.indices(features, source)
         with ProgressBar() as bar:
@@ -100,6 +107,7 @@ def explain(
                 simulator=simulator,
                 scorer_mind=scorer_mind,
                 watch=bar,
+                cluster=cluster,
             )
     output.print_results(results, as_json)
     if len(results) < len(indices):
@@ -136,6 +144,7 @@ def score(
     retry_failed: options.RetryFailed = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -145,7 +154,7 @@ def score(
 
     with (
         opening.open_journal(journal) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
         ProgressBar() as bar,
     ):
         found = score_run(
@@ -262,6 +271,7 @@ def calibrate(
     tokens: options.Tokens = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -270,7 +280,7 @@ def calibrate(
 
     with (
         opening.open_journal(journal) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
     ):
         found = calibrated(source, name, journal=file, seed=seed)
     if as_json:

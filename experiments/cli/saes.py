@@ -141,7 +141,7 @@ def sae_eval(
     from ...sae.evaluation.run import evaluate
     from ...sae.evaluation.stability import kind_of
 
-    specs = paths or [opening.shipped_sae()]
+    specs = paths or [opening.default_sae()]
     readers = opening.open_readers(subject, specs, device, dtype)
     kinds = [kind_of(reader.sae, Path(spec)) for reader, spec in zip(readers, specs, strict=True)]
     found = evaluate(readers, load_corpus(corpus), tokens, loss_tokens, kinds)
@@ -177,7 +177,7 @@ def identify(
     from ...sae.evaluation.stability import kind_of
     from ...sae.identified import identify as identified
 
-    specs = paths or [opening.shipped_sae()]
+    specs = paths or [opening.default_sae()]
     readers = opening.open_readers(subject, specs, device, dtype)
     kinds = [kind_of(reader.sae, Path(spec)) for reader, spec in zip(readers, specs, strict=True)]
     found = identified(readers, load_corpus(corpus), tokens, kinds)

@@ -30,6 +30,7 @@ def _opened(
     max_seconds: options.SessionMaxSeconds = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    host: options.Host = None,
     journal: options.JournalPath = None,
 ) -> Iterator[dict[str, Any]]:
     """What both commands open from their options, as arguments of a session."""
@@ -43,7 +44,7 @@ def _opened(
     )
     with (
         opening.open_journal(journal, create=True) as file,
-        opening.open_source(subject, sae, corpus, tokens, device, dtype) as source,
+        opening.open_source(subject, sae, corpus, tokens, device, dtype, host) as source,
     ):
         yield {"source": source, "journal": file, "mind": mind, "budget": budget, "seed": seed}
 

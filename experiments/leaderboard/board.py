@@ -15,7 +15,7 @@ Means, skills and differences come with 95 % intervals from resampling features 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
@@ -286,7 +286,7 @@ def _row(
         simulator=entry.simulator,
         headline=headline,
         groups={
-            group: _cells(_of_group(entry, group), columns, against.get(group, {}))
+            group: cells_of(group_of(entry, group), columns, against.get(group, {}))
             for group in GROUPS
         },
         done=len(entry.results),
@@ -303,22 +303,29 @@ def _row(
     )
 
 
-def _of_group(entry: Entry, group: str) -> Entry:
+def group_of(entry: Entry, group: str) -> Entry:
+    """An entry with the results of one group of GROUPS."""
     if group == "all":
         return entry
     return replace(entry, results=tuple(one for one in entry.results if one.stratum == group))
 
 
-def _cells(entry: Entry, columns: dict[str, str], against: dict[str, Difference]) -> Cells:
-    scores, skills = {}, {}
-    for name in columns:
-        scores[name] = mean_of(entry, name)
-        skills[name] = (
-            Score.undefined("it has no best value to compare with")
-            if name in UNBOUNDED
-            else skill(entry.scores(name), entry.random(name))
-        )
-    return Cells(len({one.index for one in entry.results}), scores, skills, against)
+def cells_of(
+    entry: Entry,
+    columns: Mapping[str, str],
+    against: Mapping[str, Difference] | None = None,
+    skilled: bool = True,
+) -> Cells:
+    """An entry's means, and its skills unless they are not wanted. columns: the scores' names."""
+    scores = {name: mean_of(entry, name) for name in columns}
+    skills = {name: _skill_of(entry, name) for name in columns if skilled}
+    return Cells(len({one.index for one in entry.results}), scores, skills, dict(against or {}))
+
+
+def _skill_of(entry: Entry, name: str) -> Score:
+    if name in UNBOUNDED:
+        return Score.undefined("it has no best value to compare with")
+    return skill(entry.scores(name), entry.random(name))
 
 
 def mean_of(entry: Entry, name: str) -> Score:
@@ -387,7 +394,7 @@ def _against(
     for group in GROUPS if pairs else ():
         differences = {
             (id(entry), name): difference(
-                _by_feature(_of_group(entry, group), name), _by_feature(_of_group(top, group), name)
+                _by_feature(group_of(entry, group), name), _by_feature(group_of(top, group), name)
             )
             for top, entry in pairs
             for name in columns

@@ -112,7 +112,7 @@ def entries_of(
             raise BenchmarkError(why)
         else:
             left_out.append(why)
-    return Found(tuple([*entries, *_controls(entries)]), tuple(left_out))
+    return Found(tuple([*entries, *controls_beside(entries)]), tuple(left_out))
 
 
 def why_not(run: Run, manifest: Manifest) -> str | None:
@@ -192,7 +192,7 @@ def _about(config: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _controls(entries: Sequence[Entry]) -> list[Entry]:
+def controls_beside(entries: Sequence[Entry]) -> list[Entry]:
     """Each control as a row of its own: from the first entry that has most of it."""
     found = []
     for name in CONTROL_NAMES:

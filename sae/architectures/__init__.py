@@ -18,14 +18,46 @@ from sae_lens.registry import (
 
 from ..errors import SAEError
 from .aen import AdaptiveElasticNetTrainingSAE, AdaptiveElasticNetTrainingSAEConfig
+from .binary import (
+    BinaryDenseSAE,
+    BinaryDenseSAEConfig,
+    BinaryDenseTrainingSAE,
+    BinaryDenseTrainingSAEConfig,
+    BinaryTopKSAE,
+    BinaryTopKSAEConfig,
+    BinaryTopKTrainingSAE,
+    BinaryTopKTrainingSAEConfig,
+    BinaryTranscoder,
+    BinaryTranscoderConfig,
+    BinaryTranscoderTraining,
+    BinaryTranscoderTrainingConfig,
+)
+from .gsae import GraphTrainingSAE, GraphTrainingSAEConfig
+from .spade import SpaDESAE, SpaDESAEConfig, SpaDETrainingSAE, SpaDETrainingSAEConfig
+from .transcoder import TrainingTranscoder, TranscoderTrainingConfig
+from .tsae import TemporalTrainingSAE, TemporalTrainingSAEConfig
+from .vsae import VariationalTrainingSAE, VariationalTrainingSAEConfig
 
 #: What is trained: a class and its settings. Most are saved as an architecture that SAELens has.
 TRAINED: tuple[tuple[Any, Any], ...] = (
     (AdaptiveElasticNetTrainingSAE, AdaptiveElasticNetTrainingSAEConfig),
+    (BinaryDenseTrainingSAE, BinaryDenseTrainingSAEConfig),
+    (BinaryTopKTrainingSAE, BinaryTopKTrainingSAEConfig),
+    (BinaryTranscoderTraining, BinaryTranscoderTrainingConfig),
+    (SpaDETrainingSAE, SpaDETrainingSAEConfig),
+    (GraphTrainingSAE, GraphTrainingSAEConfig),
+    (TemporalTrainingSAE, TemporalTrainingSAEConfig),
+    (TrainingTranscoder, TranscoderTrainingConfig),
+    (VariationalTrainingSAE, VariationalTrainingSAEConfig),
 )
 
 #: What is loaded and is none of SAELens's own.
-LOADED: tuple[tuple[Any, Any], ...] = ()
+LOADED: tuple[tuple[Any, Any], ...] = (
+    (BinaryDenseSAE, BinaryDenseSAEConfig),
+    (BinaryTopKSAE, BinaryTopKSAEConfig),
+    (BinaryTranscoder, BinaryTranscoderConfig),
+    (SpaDESAE, SpaDESAEConfig),
+)
 
 
 def register() -> None:

@@ -121,6 +121,11 @@ class TrainSettings:
         return getattr(self.config_class, "rows", "tokens")
 
     @property
+    def positive(self) -> str:
+        """Of pairs: whether the earlier token is the `previous` one or a `random_earlier` one."""
+        return self.options.get("positive", getattr(self.config_class, "positive", "previous"))
+
+    @property
     def learning_rate(self) -> float:
         """lr, or the architecture's own, or LR."""
         return self.lr if self.lr is not None else getattr(self.config_class, "lr", LR)

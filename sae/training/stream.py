@@ -3,8 +3,9 @@
 Three kinds, and an architecture's config class says by `rows` which it trains on:
 
     tokens      [batch, d], a token a row
-    pairs       [2 · batch, d]: the tokens x_t, then the tokens x_(t-1) before them, in the same
-                order. Both are of one window, and BOS is none of them
+    pairs       [2 · batch, d]: the tokens x_t, then as many earlier ones in the same order: the
+                tokens x_(t-1) before them, or where the architecture's setting `positive` is
+                random_earlier, any before them. Both are of one window, and BOS is none of them
     in and out  [batch, d_in + d_out], of one token at two hook points
 """
 
@@ -46,5 +47,12 @@ class ActivationStream:
         for group in self.windows.read(self._skip):
             self.windows_read += len(group)
             if self.settings.rows == "pairs":
-                group = [torch.cat([window[1:], window[:-1]], dim=-1) for window in group]
+                group = [self._pairs(window) for window in group]
             yield torch.cat(group)
+
+    def _pairs(self, window: torch.Tensor) -> torch.Tensor:
+        """Tokens of a window [n, d] but the first, each beside an earlier one: [n - 1, 2d]."""
+        place = torch.arange(len(window) - 1)
+        if self.settings.positive == "random_earlier":
+            place = (torch.rand(len(place)) * (place + 1)).long()
+        return torch.cat([window[1:], window[place.to(window.device)]], dim=-1)

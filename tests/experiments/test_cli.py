@@ -116,10 +116,15 @@ def test_options_reach_the_job(opened, monkeypatch):
         "--max-seconds 5 --max-cost 6.5 --prompts . --run-max-calls 1 --run-max-tokens 2 "
         "--run-max-cost 3 --run-max-seconds 4 --concurrency 6 --no-score "
         "--scorers generated,predictive --simulator judge --scorer-mind j --retry-failed "
-        "--device cpu --dtype float32 --no-controls --random-weights 5 --journal j.db"
+        "--device cpu --dtype float32 --host http://h:1 --no-controls --random-weights 5 --journal j.db "
+        "--workers 4 --worker-cpus 2 --worker-gpus 0.5 --ray 10.0.0.1:6379"
     )
     run(*typed.split())
-    assert opened == [("s", "a", "c", 9, "cpu", "float32")]
+    assert opened == [("s", "a", "c", 9, "cpu", "float32", "http://h:1")]
+    cluster = asked.pop("cluster")
+    assert (cluster.address, cluster.workers, cluster.cpus) == ("10.0.0.1:6379", 4, 2)
+    assert cluster.gpus == 0.5
+    assert cluster.make.args == opened[0]
     budget = dataclasses.asdict(asked.pop("budget"))
     caps = {"probes": 1, "rounds": 2, "calls": 3, "tokens": 4, "seconds": 5.0, "cost": 6.5}
     assert budget == caps

@@ -127,7 +127,13 @@ def test_it_is_whole(html: str):
     page = Page(html)
     assert html.rstrip().endswith("</html>")
     assert {"f0", "f1", "f2"} <= page.ids
-    for words in ("3 of 3 features done", "confirmed", "should fire", "random explanation"):
+    for words in (
+        "3 of 3 features done",
+        "confirmed",
+        "should fire",
+        "random explanation",
+        "At low activation",
+    ):
         assert words in page.text
     assert "fell off <the> table" in page.text
     assert all(link[1:] in page.ids for link in page.links)

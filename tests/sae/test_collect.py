@@ -15,7 +15,8 @@ import pytest
 import tiny
 
 from sagescope.sae import collect as module
-from sagescope.sae.collect import collect, evidence_folder, evidence_key
+from sagescope.sae import progress
+from sagescope.sae.collect import activations_of, collect, evidence_folder, evidence_key
 from sagescope.sae.corpus import corpus_of
 from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError, EvidenceError, FeatureError
@@ -67,7 +68,35 @@ class Stops:
         return self._reader.run(rows)
 
 
+class Backwards:
+    """Readers that run what was begun last before what was begun first."""
+
+    def __init__(self, reader, ahead):
+        self.reader, self.ahead, self.begun = reader, ahead, []
+
+    def begin(self, rows, advance):
+        found = {}
+        self.begun.append((rows, found))
+
+        def wait():
+            while self.begun:
+                some, into = self.begun.pop()
+                into.update(activations_of(self.reader, some, advance))
+            return found
+
+        return wait
+
+
 # --- what is stored ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 99])
+def test_whoever_reads_the_shards_the_bytes_are_the_same(done, reader, corpus, tmp_path, ahead):
+    readers = Backwards(reader, ahead)
+    collect(reader, corpus, TOKENS, tmp_path, progress=False, readers=readers)
+    expected = contents(folder_of(reader, corpus, done))
+    assert len(expected) > 5
+    assert contents(folder_of(reader, corpus, tmp_path)) == expected
 
 
 def test_activations_are_the_readers(done, reader, corpus):
@@ -264,6 +293,7 @@ sys.path.insert(0, {tests!r})
 import tiny, torch
 from pathlib import Path
 from sagescope.sae import collect as module
+from sagescope.sae import progress
 from sagescope.sae.corpus import corpus_of
 from sagescope.sae.encoder import LatentReader
 from sagescope.sae.loading import load_sae
@@ -340,7 +370,7 @@ def test_the_bar_appears_after_two_seconds(
     step, shown, reader, corpus, tmp_path, monkeypatch, capsys
 ):
     ticks = itertools.count(0, step)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     collect(reader, corpus, 1500, tmp_path)
     printed = capsys.readouterr().err
     assert ("tokens/s" in printed and "left" in printed) if shown else printed == ""

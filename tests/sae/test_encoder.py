@@ -24,6 +24,10 @@ ARCHITECTURES = (
     "jumprelu_skip_transcoder",
     "temporal",
     "matching_pursuit",
+    "binary_dense",
+    "binary_topk",
+    "binary_transcoder",
+    "spade",
 )
 
 ROWS = [tuple(range(3, 3 + n)) for n in (5, 1, 40, 17, 63, 0, 16)]
@@ -131,13 +135,13 @@ def test_rows_without_tokens_take_no_pass(rows, architecture, made, subject, mon
         made / f"no-bos-{architecture}", architecture, metadata={"prepend_bos": False}
     )
     reader = LatentReader(subject, load_sae(str(folder)))
-    run, seen = type(subject).activations, []
+    run, seen = type(subject).activations_at, []
 
-    def counted(self, ids, at):
+    def counted(self, ids, points):
         seen.append(len(ids))
-        return run(self, ids, at)
+        return run(self, ids, points)
 
-    monkeypatch.setattr(type(subject), "activations", counted)
+    monkeypatch.setattr(type(subject), "activations_at", counted)
     found = reader.run(rows)
     assert found.starts[-1] == sum(map(len, rows))
     assert sum(seen) == sum(map(bool, rows))

@@ -7,11 +7,12 @@ import threading
 import numpy as np
 import pytest
 import tiny
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sagescope.sae.encoder import LatentReader
-from sagescope.sae.errors import FeatureError, SagescopeError, TextError
+from sagescope.sae.errors import FeatureError, SagescopeError, SubjectError, TextError
 from sagescope.sae.host import ActivationHost
 from sagescope.sae.loading import load_sae
 
@@ -310,3 +311,39 @@ def test_an_sae_that_reads_whole_texts(made, subject):
 
     found = asyncio.run(ask())
     close(found[0], asyncio.run(alone(reader, feature, "the cat")))
+
+
+class Cramped:
+    """A reader whose device has memory for so many rows at once."""
+
+    def __init__(self, reader, rows: int):
+        self._reader, self._rows = reader, rows
+
+    def __getattr__(self, name):
+        return getattr(self._reader, name)
+
+    def run(self, rows):
+        if len(rows) > self._rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._reader.run(rows)
+
+
+async def test_a_pass_that_does_not_fit_the_memory_is_halved(reader):
+    feature = fires(reader, TEXTS[0])
+    with ActivationHost(Cramped(reader, 3)) as host:
+        before = host.tokens_per_pass
+        found = await host.activations(feature, TEXTS)
+        assert host.tokens_per_pass < before
+        halved = host.passes
+        await host.activations(feature, [f"{text} cat" for text in TEXTS])
+        assert host.passes - halved >= len(TEXTS) / 3
+    for text, one in zip(TEXTS, found, strict=True):
+        close(one, await alone(reader, feature, text))
+
+
+async def test_a_text_that_does_not_fit_the_memory_alone_says_so(reader):
+    with (
+        ActivationHost(Cramped(reader, 0)) as host,
+        pytest.raises(SubjectError, match="does not fit the memory of cpu"),
+    ):
+        await host.activations(3, TEXTS)

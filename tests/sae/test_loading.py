@@ -1,12 +1,18 @@
 """Loading SAEs: by name, from folders and from releases, and what is wrong with some."""
 
 import json
+import os
+import pickle
+import shutil
 
 import pytest
 import tiny
+import torch
 
-from sagescope.sae.errors import SAEError, UnknownName
+from sagescope.sae.errors import SAEError, SubjectError, UnknownName
 from sagescope.sae.loading import load_sae, pretrained_names
+from sagescope.sae.subject import SubjectModel
+from sagescope.sae.weights import weights_only
 
 
 def test_names_and_digests(made, topk):
@@ -81,3 +87,48 @@ def test_an_unknown_architecture_shows_the_known_ones(tmp_path):
 def test_what_can_be_no_path(spec):
     with pytest.raises(SAEError, match="cannot be a path"):
         load_sae(spec)
+
+
+class Hostile:
+    """An object whose pickle makes a file when it is read."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self.mark), "w"))
+
+
+def test_a_pickled_model_is_refused_and_not_run(tmp_path, llama, monkeypatch):
+    folder, mark = tmp_path / "hostile", tmp_path / "it-ran"
+    shutil.copytree(llama, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({"model.embed_tokens.weight": Hostile(mark)}, folder / "pytorch_model.bin")
+    for forced in ("0", "1"):
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", forced)
+        with pytest.raises(SubjectError, match="could not be loaded"):
+            SubjectModel.load(str(folder))
+        assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == forced
+    assert not mark.exists()
+
+
+def test_a_pickled_sae_is_refused_and_not_run(tmp_path, topk):
+    folder, mark = tmp_path / "hostile", tmp_path / "it-ran"
+    shutil.copytree(topk, folder)
+    torch.save({"W_enc": Hostile(mark)}, folder / "sae_weights.safetensors")
+    with pytest.raises(SAEError, match="cannot be read"):
+        load_sae(str(folder))
+    assert not mark.exists()
+
+
+def test_a_release_of_pickles_loads_tensors_and_runs_nothing(tmp_path, monkeypatch):
+    """The loader of the first releases of SAEs calls torch.load as it stands."""
+    mark, file = tmp_path / "it-ran", tmp_path / "weights.pt"
+    torch.save({"W_enc": Hostile(mark)}, file)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with weights_only(), pytest.raises(pickle.UnpicklingError):
+        torch.load(file)
+    torch.save({"W_enc": torch.ones(2)}, file)
+    with weights_only():
+        assert torch.load(file)["W_enc"].tolist() == [1, 1]
+    assert not mark.exists()

@@ -126,7 +126,7 @@ def make_sae(
     with torch.no_grad():
         for name, parameter in sae.named_parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
-            if name == "threshold":
+            if name in ("threshold", "kernel_scale"):
                 parameter.abs_()
     return sae
 

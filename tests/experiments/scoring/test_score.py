@@ -73,7 +73,8 @@ def test_the_interval_is_scipys(n: int, method: str):
 
 
 @given(
-    st.lists(st.floats(0, 1, allow_subnormal=False), min_size=2, max_size=30),
+    # Values that differ by so little that sums hardly tell them apart have no interval.
+    st.lists(st.floats(0, 1).map(lambda x: round(x, 3)), min_size=3, max_size=30),
     st.integers(0, 2**31),
     st.randoms(),
 )
@@ -82,6 +83,9 @@ def test_order_decides_nothing_and_bounds_hold(values, seed, random):
     one = of_units(rows(values), ratio, seed, undefined="none")
     random.shuffle(values)
     assert of_units(rows(values), ratio, seed, undefined="none") == one
+    if len(set(values)) == 1:
+        assert one.low is one.high is None
+        return
     assert one.low is not None
     assert one.high is not None
     assert min(values) - 1e-9 <= one.low <= one.high <= max(values) + 1e-9
@@ -91,13 +95,13 @@ def test_degenerate_cases():
     assert of_units(rows([]), ratio, 0, undefined="nothing").reason == "nothing"
     assert of_units(rows([0.3]), ratio, 0, undefined="") == Score(value=0.3, n=1)
     alike = of_units(rows([0.5] * 10), ratio, 0, undefined="")
-    assert (alike.low, alike.high) == (0.5, 0.5)
+    assert (alike.low, alike.high) == (None, None)
 
 
 def test_resamples_without_a_value_are_left_out():
-    # One unit in twelve has a denominator: a third of the resamples miss it.
-    units = np.array([[1.0, 2.0]] + [[0.0, 0.0]] * 11)
-    assert interval(units, ratio, 0) == (0.5, 0.5)
+    # Two units in twelve have a denominator: one resample in nine misses both.
+    units = np.array([[1.0, 2.0], [2.0, 2.0]] + [[0.0, 0.0]] * 10)
+    assert interval(units, ratio, 0) == pytest.approx((0.5, 1.0))
     # One in 1000 resamples or so has a value when only a fleeting sum decides: no interval.
     assert interval(units, lambda t: np.where(t[..., 1] > 8, 1.0, np.nan), 0) is None
 
