@@ -3,9 +3,9 @@
     python benchmarks/identifiability.py [--seeds N] [--json]
 
 Three kinds of planted data in SAELens's synthetic toolkit, the same directions in each (48 features in
-32 dimensions): *sparse*, features that fire independently; *paired*, the same in 24 pairs that always
-fire together, each with a magnitude of its own; *Gaussian*, where every direction is as good as any
-other. For each, two TopK SAEs of different seeds are trained, and printed are the variance they leave
+32 dimensions): *sparse*, any four features of a row; *paired*, two of 24 pairs that always fire
+together, each feature with a magnitude of its own; *Gaussian*, where every direction is as good as
+any other. For each, two TopK SAEs of different seeds are trained, and printed are the variance they leave
 unexplained, how alike they are to the truth and to each other, the floor of random dictionaries, and
 the tied pairs that were found.
 """
@@ -81,16 +81,19 @@ def figures(kind: str, seed: int) -> Found:
 
 
 def _features(kind: str) -> Any:
-    """Draws what the features do: n → [n, FEATURES]."""
+    """Draws what the features do: n → [n, FEATURES]. ACTIVE of them fire on each row, or all."""
     import torch
-    from sae_lens.synthetic import ActivationGenerator
 
     if kind == "Gaussian":
         return lambda n: torch.randn(n, FEATURES)
-    if kind == "sparse":
-        return ActivationGenerator(FEATURES, ACTIVE / FEATURES, 0.3, 1.0)
-    halves = ActivationGenerator(FEATURES // 2, ACTIVE / FEATURES, 0.0, 1.0)
-    return lambda n: halves(n).repeat_interleave(2, 1) * (0.25 + 1.5 * torch.rand(n, FEATURES))
+    size = 2 if kind == "paired" else 1
+
+    def draw(n: int) -> Any:
+        groups = torch.rand(n, FEATURES // size).topk(ACTIVE // size).indices
+        fires = torch.zeros(n, FEATURES // size).scatter(1, groups, 1.0)
+        return fires.repeat_interleave(size, 1) * (0.25 + 1.5 * torch.rand(n, FEATURES))
+
+    return draw
 
 
 def _trained(world: Any, features: Any, seed: int) -> Any:
