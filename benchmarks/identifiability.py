@@ -5,7 +5,9 @@
 Three kinds of planted data in SAELens's synthetic toolkit, the same directions in each (48 features in
 32 dimensions): *sparse*, any four features of a row; *paired*, two of 24 pairs that always fire
 together, each feature with a magnitude of its own; *Gaussian*, where every direction is as good as
-any other. For each, two TopK SAEs of different seeds are trained, and printed are the variance they leave
+any other. That takes directions that are spread evenly, as SAELens makes them by default: between random
+ones, Gaussian data lie more along some than along others, and SAEs of two seeds agree on these (.56, where
+random dictionaries reach .39). For each kind, two TopK SAEs of different seeds are trained, and printed are the variance they leave
 unexplained, how alike they are to the truth and to each other, the floor of random dictionaries, and
 the tied pairs that were found.
 """
@@ -54,7 +56,7 @@ def figures(kind: str, seed: int) -> Found:
     from sagescope.sae.evaluation.stability import mean_correlation, random_floor
     from sagescope.sae.identifiability import Support
 
-    world = FeatureDictionary(FEATURES, WIDTH, initializer=None, seed=seed)
+    world = FeatureDictionary(FEATURES, WIDTH, seed=seed)
     features = _features(kind)
     saes = [_trained(world, features, 100 * seed + start) for start in (1, 2)]
     decoders = [sae.W_dec.detach().numpy() for sae in saes]
