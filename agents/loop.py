@@ -263,7 +263,13 @@ class Investigation:
 
 
 def _judged(explanation: Explanation, notebook: Notebook) -> Explanation:
-    """The explanation with its groups, and what the probes said of them and of what it states."""
+    """The explanation with its groups, and what the probes said of them and of what it states.
+
+    Where the corpus cannot tell the feature from another one, a note says so, whoever explains it.
+    """
+    if notebook.tie:
+        notes = (*explanation.notes, str(notebook.tie))
+        explanation = explanation.model_copy(update={"notes": notes})
     number, rule, groups = explanation.hypothesis, explanation.rule, explanation.groups
     stated = explanation.rests_on or (() if number is None else (number,))
     if rule is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ..sae.evidence import FeatureStats, SplitEvidence
+from ..sae.neighbours import Tie, tie_of
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
 from .budget import Spending
@@ -43,6 +45,11 @@ class Notebook:
     said: dict[int, str] = field(default_factory=dict)
     round: int = 0
     turn: int = 0
+
+    @cached_property
+    def tie(self) -> Tie | None:
+        """The feature that the `explain` split cannot tell from this one, if there is any."""
+        return tie_of(self.source.evidence, self.feature)
 
     def verdict(self, hypothesis: Hypothesis) -> Verdict:
         """What the outcomes so far say of a hypothesis (rule: see Verdict)."""

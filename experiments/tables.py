@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 from rich import box
@@ -333,29 +332,6 @@ def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
         begun = row["created"][:16].replace("T", " ")
         settings = (row.get(name, "–") for name in ("subject", "sae", "explainer", "mind", "seed"))
         table.add_row(*map(text, (row["run"], begun, done, *settings)))
-    return table
-
-
-def evaluation_table(row: dict[str, Any]) -> Table:
-    """What was measured of an SAE: a row of `sagescope evaluate --json`."""
-    table = Table(box=box.SIMPLE_HEAD, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right")
-    for name, value in (
-        ("variance unexplained", f"{row['unexplained']:.4f}"),
-        ("L0", f"{row['l0']:.1f}"),
-        ("loss (nats a token)", f"{row['loss']:.4f}"),
-        ("loss with the SAE", f"{row['loss_with_sae']:.4f}"),
-        ("loss with zeros", f"{row['loss_without']:.4f}"),
-        ("loss recovered", f"{row['loss_recovered']:.4f}"),
-        ("dead latents", f"{row['dead']:.2%}"),
-        ("tokens (for losses)", f"{row['tokens']:,} ({row['loss_tokens']:,})"),
-    ):
-        table.add_row(name, value)
-    most = max(row["densities"], default=0)
-    for (low, high), latents in zip(pairwise(row["density_edges"]), row["densities"], strict=True):
-        label = f"density {10**low:.1e} to {10**high:.1e}"
-        table.add_row(label, f"{'█' * round(30 * latents / max(1, most)):<30} {latents:>6,}")
     return table
 
 

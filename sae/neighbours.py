@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from .errors import FeatureError, TextError
 from .evidence import Evidence
+from .identifiability import LEAST, TIED
 
 #: Features that are read at once; bounds memory.
 CHUNK = 512
@@ -81,3 +83,38 @@ def neighbourhood_of(evidence: Evidence) -> Neighbourhood | None:
     except TextError:
         return None
     return found
+
+
+@dataclass(frozen=True)
+class Tie:
+    """The feature that one fires together with nearly whenever either does.
+
+    overlap: the share of the tokens on which either fires where both do, TIED or more.
+    """
+
+    partner: int
+    overlap: float
+
+    def __str__(self) -> str:
+        return (
+            f"Cannot be told apart from feature {self.partner} on this corpus: of the tokens on which "
+            f"either fires, both fire on {self.overlap:.0%}."
+        )
+
+
+def tie_of(evidence: Evidence, feature: int) -> Tie | None:
+    """Which feature the `explain` split cannot tell from this one, if there is any.
+
+    Looked for among the neighbours, of which a tied feature is one of the nearest. Raises
+    FeatureError for a feature that the evidence does not cover.
+    """
+    split = evidence.reader("explainer").split("explain")
+    own = split.activations(feature) > 0
+    near = neighbourhood_of(evidence) if own.sum() >= LEAST else None
+    ties = []
+    for other in near.nearest(feature) if near else ():
+        fires = split.activations(other) > 0
+        both = int((own & fires).sum())
+        if both >= LEAST and both >= TIED * int((own | fires).sum()):
+            ties.append(Tie(other, both / int((own | fires).sum())))
+    return max(ties, key=lambda tie: tie.overlap, default=None)

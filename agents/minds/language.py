@@ -81,6 +81,7 @@ class LanguageMind:
             Proposals,
             notebook,
             wanted=self.hypotheses,
+            tie=notebook.tie,
             top=exhibits.top(notebook),
             bands=exhibits.bands(notebook),
             words=exhibits.words(notebook),

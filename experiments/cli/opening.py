@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ...agents.budget import Budget
+    from ...sae.encoder import LatentReader
     from ...sae.model_source import ModelSource
     from ...sae.source import FeatureSource
     from ..cluster import Cluster
@@ -64,6 +65,17 @@ def open_source(
     return source
 
 
+def open_readers(subject: str, saes: Sequence[str], device: str, dtype: str) -> list[LatentReader]:
+    """SAEs on one subject model, which is loaded once."""
+    from ...sae.encoder import LatentReader
+    from ...sae.loading import load_sae
+    from ...sae.subject import SubjectModel
+
+    loaded = [load_sae(spec) for spec in saes]
+    model = SubjectModel.load(subject, device=device, dtype=dtype)
+    return [LatentReader(model, sae) for sae in loaded]
+
+
 def cluster(
     ray: str | None,
     workers: int | None,
@@ -92,7 +104,7 @@ def default_sae() -> str:
 
     names = pretrained_names()
     if not names:
-        raise SAEError("No SAE comes with this installation: name one with --sae.")
+        raise SAEError("No SAE comes with this installation: name one.")
     return names[0]
 
 

@@ -1,16 +1,27 @@
-"""Commands about SAEs: train one, and measure how good one is."""
+"""Commands about SAEs: train one, measure how good some are, and how far they are determined."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import opening, options, output
 from .app import app
+
+if TYPE_CHECKING:
+    from ...sae.encoder import LatentReader
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH…",
+        help="SAEs: names, folders or RELEASE/ID, of one hook point.",
+        show_default="the one that comes with Sagescope",
+    ),
+]
 
 
 @app.command()
@@ -109,10 +120,10 @@ def _options(given: Sequence[str]) -> dict[str, object]:
     return found
 
 
-@app.command()
-def evaluate(
+@app.command("sae-eval")
+def sae_eval(
+    paths: Paths = None,
     subject: options.Subject = options.SUBJECT,
-    sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to measure on.")] = 200_000,
     loss_tokens: Annotated[
@@ -120,27 +131,76 @@ def evaluate(
     ] = 20_000,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    page: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the figures, as a page.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure how good an SAE is: unexplained variance, L0, loss recovered, dead latents."""
+    """Measure SAEs of one hook point side by side: variance, L0, losses, densities, stability."""
     from ...sae.corpus import load_corpus
-    from ...sae.evaluate import DENSITY_EDGES
-    from ...sae.evaluate import evaluate as measured
+    from ...sae.evaluation.run import evaluate
+    from ...sae.evaluation.stability import kind_of
 
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
-        found = measured(source.reader, load_corpus(corpus), tokens, loss_tokens)
-    row = {
-        "subject": source.subject,
-        "sae": source.sae,
-        "corpus": corpus,
-        **asdict(found),
-        "density_edges": DENSITY_EDGES,
-        "loss_recovered": found.loss_recovered,
-    }
+    specs = paths or [opening.default_sae()]
+    readers = opening.open_readers(subject, specs, device, dtype)
+    kinds = [kind_of(reader.sae, Path(spec)) for reader, spec in zip(readers, specs, strict=True)]
+    found = evaluate(readers, load_corpus(corpus), tokens, loss_tokens, kinds)
+    rows = [
+        {**_about(reader, spec, corpus), **one.as_json()}
+        for reader, spec, one in zip(readers, specs, found, strict=True)
+    ]
+    if page:
+        from ..sae_eval import write_page
+
+        write_page(rows, page)
     if as_json:
-        output.print_json([row])
+        output.print_json(rows)
     else:
-        from ..tables import evaluation_table
+        from ..sae_eval import table
         from ..terminal import console
 
-        console().print(evaluation_table(row))
+        console().print(table(rows))
+
+
+@app.command()
+def identify(
+    paths: Paths = None,
+    subject: options.Subject = options.SUBJECT,
+    corpus: options.Corpus = options.CORPUS,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to look at.")] = 100_000,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Say how far the data determine SAEs' latents: ties, ambiguous pairs, stability over seeds."""
+    from ...sae.corpus import load_corpus
+    from ...sae.evaluation.stability import kind_of
+    from ...sae.identified import identify as identified
+
+    specs = paths or [opening.default_sae()]
+    readers = opening.open_readers(subject, specs, device, dtype)
+    kinds = [kind_of(reader.sae, Path(spec)) for reader, spec in zip(readers, specs, strict=True)]
+    found = identified(readers, load_corpus(corpus), tokens, kinds)
+    rows = [
+        {**_about(reader, spec, corpus), **one.as_json()}
+        for reader, spec, one in zip(readers, specs, found, strict=True)
+    ]
+    if as_json:
+        output.print_json(rows)
+    else:
+        from ..sae_identify import page
+        from ..terminal import console
+
+        console().print(page(rows))
+
+
+def _about(reader: LatentReader, spec: str, corpus: str) -> dict[str, Any]:
+    return {
+        "subject": reader.subject.id,
+        "sae": reader.sae.name,
+        "path": spec,
+        "architecture": reader.sae.architecture,
+        "latents": reader.sae.n_features,
+        "hook_point": reader.at.name,
+        "corpus": corpus,
+    }

@@ -423,24 +423,6 @@ def test_train_takes_every_setting(monkeypatch, tmp_path: Path):
     run("train", "out", "--set", "gamma", code=2)
 
 
-def test_evaluate_prints_what_was_measured(opened, planted, monkeypatch):
-    from sagescope.sae import evaluate
-
-    found = evaluate.Evaluation(
-        tokens=100, loss_tokens=10, unexplained=0.2, l0=32.0, loss=3.0, loss_with_sae=3.1,
-        loss_without=10.0, dead=0.01, densities=tuple(range(len(evaluate.DENSITY_EDGES) - 1)),
-    )  # fmt: skip
-    monkeypatch.setattr(evaluate, "evaluate", lambda reader, corpus, tokens, losses: found)
-    monkeypatch.setattr("sagescope.sae.corpus.load_corpus", lambda spec: None)
-    monkeypatch.setattr(planted.PlantedSource, "reader", None, raising=False)
-    (row,) = lines(run("evaluate", "--json"))
-    assert row["unexplained"] == 0.2
-    assert row["loss_recovered"] == pytest.approx(6.9 / 7)
-    shown = run("evaluate").stdout
-    for words in ("variance unexplained", "0.2000", "L0", "loss recovered", "1.00%"):
-        assert words in shown
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
     """The real commands, on a tiny model."""
@@ -450,13 +432,23 @@ def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
     sizes = "--width 64 --k 4 --tokens 2000 --context 32 --batch 64 --buffer 512"
     assert "Wrote sae" in run(*typed.split(), *sizes.split()).stdout
     assert (somewhere / "sae" / "cfg.json").exists()
-    measure = "evaluate --subject ./model --sae ./sae --corpus some.txt#held-out --dtype float32"
-    counts = ["--tokens", "500", "--loss-tokens", "100"]
-    (row,) = lines(run(*measure.split(), *counts, "--json"))
+    measure = "--subject ./model --corpus some.txt#held-out --dtype float32 --tokens 500"
+    counts = [*measure.split(), "--loss-tokens", "100"]
+    (row,) = lines(run("sae-eval", "./sae", *counts, "--json"))
     assert row["l0"] == pytest.approx(4, abs=0.1)
     assert row["tokens"] >= 500
-    assert 0 < row["unexplained"] < 2
-    assert "variance unexplained" in run(*measure.split(), *counts).stdout
+    assert -1 < row["explained"] < 1
+    assert (row["path"], row["architecture"], row["stability"]) == ("./sae", "topk", None)
+    shown = run("sae-eval", "./sae", "./sae", *counts, "-o", "a.html").stdout
+    for words in ("explained variance", f"{row['explained']:.4f}", "loss recovered", "1.000 ("):
+        assert words in shown
+    page = (somewhere / "a.html").read_text()
+    assert page.count("<circle") == 2
+    assert f"{row['explained']:.4f}" in page
+    assert "http" not in page.replace("http-equiv", "")
+    (found,) = lines(run("identify", "./sae", *measure.split(), "--json"))
+    assert found["support"]["l0"] == pytest.approx(row["l0"])
+    assert "coherence" in run("identify", "./sae", *measure.split()).stdout
     (somewhere / "file").touch()
     assert "give another" in run("train", "file", "--subject", "./model", code=1).stderr
 
@@ -606,7 +598,7 @@ def test_every_command_and_option_is_documented(name: str):
 def test_every_documented_command_exists():
     known = set(commands())
     for name, text in ENGLISH.items():
-        for command in re.findall(r"^\s*(?:\$ )?sagescope ([a-z]+)", text, re.MULTILINE):
+        for command in re.findall(r"^\s*(?:\$ )?sagescope ([a-z-]+)", text, re.MULTILINE):
             assert command in known, f"{name} speaks of `sagescope {command}`"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sagescope.experiments.scoring.excerpts import others
 from sagescope.sae.errors import FeatureError
-from sagescope.sae.neighbours import Neighbourhood
+from sagescope.sae.neighbours import Neighbourhood, Tie, tie_of
 from sagescope.sae.source import FunctionSource
 
 WORDS = ["red", "green", "blue", "one", "two", "three"]
@@ -48,3 +48,21 @@ def test_neighbours_are_of_the_reference_however_much_is_covered(evidence):
     assert near.nearest(2) == ()
     assert others(evidence, 0, 5, seed=0) == others(evidence, 1, 5, seed=0)
     assert set(others(evidence, 0, 5, seed=0)) == {2, 3}
+
+
+def test_a_feature_that_another_always_fires_with_is_told(evidence):
+    """0 fires on red and green; 5 does so too, at other levels; 1 also fires on blue."""
+
+    def fires(text, feature):
+        level = 1 + len(text) % 3 if feature == 5 else 1
+        words = TRIGGERS[feature % 5]
+        return [(word, float(level * (word in words))) for word in text.split()]
+
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(WORDS, k=12)) for _ in range(300)]
+    tied = FunctionSource(fires, 6, texts).evidence
+    assert tie_of(tied, 0) == Tie(5, 1.0)
+    assert tie_of(tied, 5) == Tie(0, 1.0)
+    assert "told apart from feature 5" in str(tie_of(tied, 0))
+    assert [tie_of(tied, feature) for feature in (1, 2, 3, 4)] == [None] * 4
+    assert tie_of(evidence, 0) is None

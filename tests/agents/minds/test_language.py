@@ -12,7 +12,7 @@ from sagescope.experiments.loopback import Failure, Refusal, Text
 from sagescope.sae.source import FunctionSource
 
 from ..scripted import BOATS, explain, scripted, step
-from ..sentences import on_words
+from ..sentences import on_words, source_of
 
 WRONG = {
     "kind": "semantic",
@@ -261,3 +261,15 @@ def test_what_names_no_hypothesis_is_told():
     assert conclusion.probes
     assert conclusion.explanation.hypothesis == 1
     assert conclusion.explanation.labels == ("boats",)
+
+
+def test_the_model_is_told_of_a_feature_that_cannot_be_told_from_its_own():
+    both = source_of(on_words("boat"), on_words("boat", level=1.0))
+    conclusion, server = explain(scripted(**GOOD), source=both)
+    prompts = {step(call): call.body["messages"][-1]["content"] for call in server.calls}
+    line = "Cannot be told apart from feature 1 on this corpus"
+    assert prompts["Proposals"].count(line) == 1
+    assert line in conclusion.explanation.notes[-1]
+    alone, server = explain(scripted(**GOOD))
+    assert not any(line in str(call.body) for call in server.calls)
+    assert not any(line in note for note in alone.explanation.notes)

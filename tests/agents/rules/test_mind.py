@@ -50,3 +50,16 @@ def test_without_probes_nothing_settles():
     conclusion = concluded(Ablated(RuleMind(), Ablation(probes="none")), Budget())
     assert conclusion.probes == ()
     assert conclusion.explanation.verdict == "untested"
+
+
+def test_a_feature_that_cannot_be_told_from_another_says_so():
+    boat, same = on_words("boat"), on_words("boat", level=1.0)
+    told = []
+    for features in ((boat, same), (boat, on_words("letter"))):
+        loop = Investigation(
+            source_of(*features), 0, RuleMind(), spending=Spending(Budget()), seed=0,
+            record=lambda *_: None,
+        )  # fmt: skip
+        told.append(asyncio.run(run_loop(loop)).explanation.notes)
+    assert any("Cannot be told apart from feature 1" in note for note in told[0])
+    assert not any("told apart" in note for note in told[1])

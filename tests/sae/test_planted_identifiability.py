@@ -1,0 +1,29 @@
+"""Where it is planted which features can be found, the report says so; by the benchmark's figures."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from benchmarks.identifiability import FEATURES, KINDS, figures
+
+
+@pytest.mark.slow
+def test_what_can_be_found_is_ordered_and_ties_are_seen():
+    found = {(kind, seed): figures(kind, seed) for seed in range(3) for kind in KINDS}
+    for seed in range(3):
+        sparse, paired, gaussian = (found[kind, seed] for kind in KINDS)
+        assert sparse.alike > paired.alike > gaussian.alike
+        assert gaussian.alike == pytest.approx(gaussian.floor, abs=0.05)
+        assert sparse.pairs == gaussian.pairs == 0
+        assert paired.precision >= 0.9
+        assert paired.found == FEATURES // 2
+        assert paired.ambiguous == paired.pairs
+        # Reconstruction alone would rank these wrongly.
+        assert paired.unexplained < sparse.unexplained
+    rows = found.values()
+    together = np.corrcoef([one.alike for one in rows], [one.truth for one in rows])
+    assert together[0, 1] >= 0.9
