@@ -5,11 +5,11 @@
 Three kinds of planted data in SAELens's synthetic toolkit, the same directions in each (48 features in
 32 dimensions): *sparse*, any four features of a row; *paired*, two of 24 pairs that always fire
 together, each feature with a magnitude of its own; *Gaussian*, where every direction is as good as
-any other. That takes directions that are spread evenly, as SAELens makes them by default: between random
-ones, Gaussian data lie more along some than along others, and SAEs of two seeds agree on these (.56, where
-random dictionaries reach .39). For each kind, two TopK SAEs of different seeds are trained, and printed are the variance they leave
-unexplained, how alike they are to the truth and to each other, the floor of random dictionaries, and
-the tied pairs that were found.
+any other. That takes directions that are spread evenly, as SAELens makes them by default: between
+random ones, Gaussian data lie more along some than along others, and SAEs of two seeds agree on these
+(.56, where random dictionaries reach .39). For each kind, two TopK SAEs of different seeds are trained,
+and printed are the variance they leave unexplained, how alike they are to the truth and to each other,
+the floor of random dictionaries, and the tied pairs that were found.
 """
 
 from __future__ import annotations
