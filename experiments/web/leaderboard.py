@@ -272,11 +272,11 @@ def compared(site: Site, left: str, right: str, score: str) -> Compared:
     if first is None or second is None:  # it has both
         raise JournalError("These two cannot be compared.")
     rows = _paired(first, second, score)
-    sides = [{row["feature"]: row[side] for row in rows} for side in ("left", "right")]
+    lefts, rights = ({row["feature"]: row[side] for row in rows} for side in ("left", "right"))
     return replace(
         asked,
         names=(_called(first), _called(second)),
-        difference=difference(*sides),
+        difference=difference(lefts, rights),
         rows=rows,
         scatter=scatter(
             [
