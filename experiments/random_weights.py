@@ -57,18 +57,23 @@ def matched(
     own = own.sample(frac=1, random_state=seed)
     turns = own.groupby("stratum").cumcount().argsort(kind="stable")
     found: list[int] = []
-    for wanted in own.iloc[turns].itertuples():
-        pool = left[left["stratum"] == wanted.stratum]["density"]
-        place = nearest(float(wanted.density), dict(pool))
+    wanted = own.iloc[turns]
+    for stratum, density in zip(wanted["stratum"], wanted["density"], strict=True):
+        place = nearest(float(density), _by_feature(left[left["stratum"] == stratum]["density"]))
         if place is not None and len(found) < n:
-            found.append(int(place))
+            found.append(place)
             left = left.drop(index=place)
     return sorted(found)
 
 
 def densities(source: FeatureSource) -> dict[int, float]:
     """Feature → the share of tokens of `explain` that it fires on."""
-    return {int(feature): float(one) for feature, one in _figures(source)["density"].items()}
+    return _by_feature(_figures(source)["density"])
+
+
+def _by_feature(column: Any) -> dict[int, float]:
+    """A column of a table of features."""
+    return dict(zip(map(int, column.index), map(float, column), strict=True))
 
 
 def nearest(density: float, pool: Mapping[int, float]) -> int | None:

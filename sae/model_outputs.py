@@ -234,7 +234,7 @@ class ModelOutputs:
         for prompt in prompts:
             if not isinstance(prompt, str):
                 raise TextError(f"A prompt must be a string, not {type(prompt).__name__}.")
-        rows = [row.ids for row in self.reader.subject.tokenize(prompts)]
+        rows = [row.ids for row in self.reader.subject.tokenize(list(prompts))]
         for prompt, row in zip(prompts, rows, strict=True):
             if not 0 < len(row) <= self.reader.room:
                 raise TextError(
@@ -243,7 +243,7 @@ class ModelOutputs:
                 )
         return rows
 
-    def _check_watched(self, watched: list[int]) -> None:
+    def _check_watched(self, watched: Sequence[int]) -> None:
         size = len(self.reader.subject.tokenizer)
         if unknown := [id for id in watched if not 0 <= id < size]:
             raise TextError(

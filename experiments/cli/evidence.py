@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from . import opening, options, output
 from .app import app
+
+if TYPE_CHECKING:
+    from ...sae.model_source import ModelSource
 
 
 @app.command(cls=options.WithRay)
@@ -62,7 +65,8 @@ def collect(
             "tokens": sizes,
         }
         if ship and chosen:
-            about["shipped"] = str(source.ship(opening.indices(chosen, source), ship))
+            here = cast("ModelSource", source)  # --host was refused above
+            about["shipped"] = str(here.ship(opening.indices(chosen, source), ship))
     if as_json:
         output.print_json([about])
     else:

@@ -55,7 +55,7 @@ class AdaptiveElasticNetTrainingSAEConfig(StandardTrainingSAEConfig):
 class AdaptiveElasticNetTrainingSAE(StandardTrainingSAE):
     """A ReLU SAE that is trained with the loss of this module; decoder rows keep norm 1."""
 
-    cfg: AdaptiveElasticNetTrainingSAEConfig
+    cfg: AdaptiveElasticNetTrainingSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     mean_acts: torch.Tensor  # m, [d_sae]
 
     def __init__(self, cfg: AdaptiveElasticNetTrainingSAEConfig, use_error_term: bool = False):
@@ -71,7 +71,7 @@ class AdaptiveElasticNetTrainingSAE(StandardTrainingSAE):
 
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
         with torch.no_grad():
-            self.W_dec /= self.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-8)
+            self.W_dec.div_(self.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-8))
         return super().training_forward_pass(step_input)
 
     def calculate_aux_loss(

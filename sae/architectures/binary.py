@@ -185,7 +185,7 @@ class _FromInToOut(SAE[Any]):
 class BinaryTranscoder(_FromInToOut, BinaryTopKSAE):
     """Codes of 0 and 1 between two hook points."""
 
-    cfg: BinaryTranscoderConfig
+    cfg: BinaryTranscoderConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 # --- Trained -----------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ class BinaryTranscoderTraining(_FromInToOut, BinaryTopKTrainingSAE):
     latter to √d_out, by the first batch; what is saved has it in the decoder.
     """
 
-    cfg: BinaryTranscoderTrainingConfig
+    cfg: BinaryTranscoderTrainingConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     out_scale: torch.Tensor
 
     def __init__(self, cfg: BinaryTranscoderTrainingConfig, use_error_term: bool = False):

@@ -70,7 +70,7 @@ class GraphTrainingSAEConfig(StandardTrainingSAEConfig):
 class GraphTrainingSAE(StandardTrainingSAE):
     """A ReLU SAE that is trained with the loss of this module."""
 
-    cfg: GraphTrainingSAEConfig
+    cfg: GraphTrainingSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     graph: torch.Tensor  # L, [d_in, d_in]
     # What the graph is estimated from: rows seen, their sum and the sum of their outer products.
     seen: torch.Tensor

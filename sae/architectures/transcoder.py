@@ -60,7 +60,7 @@ class TranscoderTrainingConfig(BatchTopKTrainingSAEConfig):
 class TrainingTranscoder(BatchTopKTrainingSAE):
     """Trains on rows [batch, d_in + d_out], what is read and then what is to be made."""
 
-    cfg: TranscoderTrainingConfig
+    cfg: TranscoderTrainingConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     out_scale: torch.Tensor  # c
     measured: torch.Tensor  # whether c has been measured
 

@@ -87,7 +87,7 @@ class TemporalTrainingSAE(BatchTopKTrainingSAE):
     The step returns latents of the B tokens only. Raises SAEError for an odd number of rows.
     """
 
-    cfg: TemporalTrainingSAEConfig
+    cfg: TemporalTrainingSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
         rows = step_input.sae_in

@@ -66,7 +66,7 @@ class VariationalTrainingSAE(TopKTrainingSAE):
     With a fixed variance and coefficient 0 it trains to the same numbers as SAELens's TopK.
     """
 
-    cfg: VariationalTrainingSAEConfig
+    cfg: VariationalTrainingSAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     W_var: nn.Parameter  # [d_in, d_sae], where the variance is learned
     b_var: nn.Parameter  # [d_sae]
 

@@ -313,7 +313,7 @@ def test_what_nobody_foresaw_keeps_its_traceback(monkeypatch):
 
 def test_no_sae_comes_along(monkeypatch):
     monkeypatch.setattr("sagescope.sae.loading.pretrained_names", list)
-    with pytest.raises(SAEError, match="--sae"):
+    with pytest.raises(SAEError, match="name one"):
         cli.opening.open_source("s", None, "c", 1, "auto", "auto")
 
 

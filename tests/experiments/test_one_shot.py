@@ -6,6 +6,7 @@ import minded
 import pytest
 
 from sagescope.agents.budget import Budget
+from sagescope.agents.llm import client
 from sagescope.experiments import Journal, explain
 from sagescope.experiments.loopback import Failure, LoopbackProvider
 from sagescope.experiments.results import results_of
@@ -72,7 +73,9 @@ def test_why_there_is_none(explainer: str, why: str):
     assert "session" in why_none({**sage, "explainer": "session"}, None)
 
 
-def test_a_control_that_fails_costs_no_score(source, tmp_path: Path):
+def test_a_control_that_fails_costs_no_score(source, tmp_path: Path, monkeypatch):
+    haste = client.Patience(first=0.01, longest=0.02)
+    monkeypatch.setattr(client, "Patience", lambda: haste)
     broken = True
 
     def script(call):
