@@ -8,7 +8,7 @@ after the answer to the one before. Measured, in requests a second: all clients 
 client with as many requests, one after another. Then one text at a time goes to the service and to
 the same model in a process of its own, in turns: the ratio of the medians is what a single request
 pays. That of processor time, of server and client together, says the same where the machine has
-other work too. Every text is another one. All figures are of one run; the ratios are what to compare.
+other work too, if OMP_NUM_THREADS is 1. Every text is another one. All figures are of one run; the ratios are what to compare.
 """
 
 from __future__ import annotations
