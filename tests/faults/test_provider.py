@@ -14,6 +14,16 @@ from sagescope.experiments.loopback import LoopbackProvider
 EXPLAIN = tuple(["explain", "-f", "0-2", "--concurrency", "1", "--no-score", "--json", "--mind"])
 
 
+#: Seconds that a reply takes: time to stop the provider between two of them.
+REPLY = 0.3
+
+
+def slowly(call):
+    """What the scripted mind answers, after a moment."""
+    time.sleep(REPLY)
+    return minded.answer(call)
+
+
 def mind(server: LoopbackProvider) -> str:
     return f"{server.url}/v1#scripted"
 
@@ -34,7 +44,7 @@ def test_patience_outlasts_a_minute():
 @pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_provider_that_is_gone_for_a_while(seconds, whole, start, kept, tell, tmp_path: Path):
     journal = tmp_path / "sagescope.db"
-    server = LoopbackProvider(minded.answer)
+    server = LoopbackProvider(slowly)
     with server:
         child = start(*EXPLAIN, mind(server), pause=0.01)
         until_events(child, journal, 7, "call")
@@ -57,7 +67,7 @@ def test_a_provider_that_is_gone_for_a_while(seconds, whole, start, kept, tell, 
 
 def test_a_provider_that_stays_away(whole, start, run, kept, tell, tmp_path: Path):
     journal = tmp_path / "sagescope.db"
-    server = LoopbackProvider(minded.answer)
+    server = LoopbackProvider(slowly)
     with server:
         child = start(*EXPLAIN, mind(server), pause=0.01, hasty=True)
         until_events(child, journal, 1, "concluded")
