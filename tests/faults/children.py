@@ -7,6 +7,7 @@ import os
 import resource
 import sqlite3
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,9 @@ class Child:
     process: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._said = [self.folder / f".{name}-{time.monotonic_ns()}" for name in ("out", "err")]
+        # Not in its own folder, whose disk may be full.
+        place = Path(tempfile.mkdtemp(prefix="said-"))
+        self._said = [place / name for name in ("out", "err")]
         self.process = _processes.Process(target=_command, args=(self._told(), self._said))
         self.process.start()
 

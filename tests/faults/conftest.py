@@ -56,7 +56,7 @@ def tell(request, tmp_path: Path) -> Tell:
     """Put a row into the table of docs/faults.md: (fault, what the user sees, lost, what then)."""
 
     def tell(fault: str, sees: str, lost: str, then: str) -> None:
-        sees = re.sub(r"/\S*/(?=[\w.-])", "", sees.replace(f"{tmp_path}/", ""))
+        sees = re.sub(r"(?<!\w)/\S*/(?=[\w.-])", "", sees.replace(f"{tmp_path}/", ""))
         sees = re.sub(r"\b[0-9a-f]{24}\b", "…", sees)
         row = f"| {fault} | {sees} | {lost} | {then} |"
         request.node.user_properties.append(("fault", row))
