@@ -14,7 +14,7 @@ from sagescope.experiments.loopback import LoopbackProvider, Script
 sys.path.insert(0, str(Path(__file__).parent))
 
 KEY = "sk-planted-0123456789"
-HASTE = Patience(call=0.5, attempts=3, total=20, first=0.001, longest=0.002)
+HASTE = Patience(call=2.0, attempts=3, total=20, first=0.001, longest=0.002)
 
 
 @pytest.fixture(autouse=True)
