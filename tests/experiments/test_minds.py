@@ -169,7 +169,7 @@ def test_a_feature_whose_provider_fails_leaves_the_others_alone(source, trouble,
             assert server.paid.total() == paid
 
 
-HASTE = Patience(call=0.3, attempts=2, total=5, first=0.001, longest=0.001)
+HASTE = Patience(call=1.5, attempts=2, total=9, first=0.001, longest=0.001)
 #: A fault of every call of one step, how its feature ends, how often the provider is asked in that
 #: step, how many calls the record counts in it, and how many attempts may have been charged.
 WHOLE = [
