@@ -230,10 +230,10 @@ def test_a_reply_that_claims_what_was_not_measured_changes_no_verdict(source, tm
 # --- Caps of a run -------------------------------------------------------------------------------
 
 
-def capped(server, journal, **caps) -> list[Result]:
+def capped(server, journal, concurrency: int | None = None, **caps) -> list[Result]:
     source = minded.planted.PlantedSource()
-    budget = Budget.of_run(**caps)
-    return explain(source, range(5), mind=mind(server), journal=journal, run="x", run_budget=budget)
+    options = {"mind": mind(server), "journal": journal, "run": "x", "concurrency": concurrency}
+    return explain(source, range(5), run_budget=Budget.of_run(**caps), **options)
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 7, 11])
@@ -271,7 +271,8 @@ def test_the_same_capped_command_again_loses_nothing(tmp_path: Path, most: int):
 
 def test_a_killed_attempt_leaves_what_stood(tmp_path: Path):
     with LoopbackProvider(minded.answer) as server:
-        before = capped(server, tmp_path / "j.db", tokens=10_000)
+        # One after another, so that it does not hang on the clock which of them the cap cuts short.
+        before = capped(server, tmp_path / "j.db", concurrency=1, tokens=10_000)
         assert "out_of_budget" in {one.status for one in before}
         typed = (tmp_path / "j.db", mind(server), 4, 1)  # without a cap it takes the feature up
         killed = subprocess.run([sys.executable, SCRIPT, *map(str, typed)])
