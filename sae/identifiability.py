@@ -161,7 +161,9 @@ class Support:
         squares = codes[:, known].power(2)
         shared = csc_array(squares.T @ ones) / np.asarray(squares.sum(axis=0)).ravel()[:, None]
         shared = csr_array(shared).minimum(csr_array(shared.T))
-        overlap = np.asarray(shared[upper.row, upper.col]).ravel()
+        overlap = both
+        if len(both):
+            overlap = np.minimum(1.0, np.asarray(shared[upper.row, upper.col]).ravel())
         most = np.zeros(len(known))
         np.maximum.at(most, upper.row, both / counts[upper.row])
         np.maximum.at(most, upper.col, both / counts[upper.col])
