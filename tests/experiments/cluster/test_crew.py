@@ -170,18 +170,19 @@ class Twice(planted.PlantedSource):
 
     hall: standing_in.Hall
     lost: dict[int, int]
-    taken_up: set[int]
+    taken_up: asyncio.Event  # feature 1, after the first loss
+    both_lost: asyncio.Event
 
     async def activations(self, feature, texts):
-        if self.lost[0]:
-            self.taken_up.add(feature)
+        if feature == 1 and self.lost[0]:
+            self.taken_up.set()
         if feature == 0 and self.lost[0] < 2:
-            while self.lost[0] and 1 not in self.taken_up:
-                await asyncio.sleep(0.01)
+            if self.lost[0]:
+                await self.taken_up.wait()
+                self.both_lost.set()
             await self.take_along(0)
         if feature == 1 and not self.lost[1]:
-            while self.lost[0] < 2:
-                await asyncio.sleep(0.01)
+            await self.both_lost.wait()
             await asyncio.sleep(0.1)  # feature 0 comes to this worker, and waits
             await self.take_along(1)
         return await super().activations(feature, texts)
@@ -194,7 +195,8 @@ class Twice(planted.PlantedSource):
 
 def test_a_worker_lost_before_it_began_a_feature_does_not_count_against_it():
     hall = standing_in.Hall(Twice)
-    Twice.hall, Twice.lost, Twice.taken_up = hall, {0: 0, 1: 0}, set()
+    Twice.hall, Twice.lost = hall, {0: 0, 1: 0}
+    Twice.taken_up, Twice.both_lost = asyncio.Event(), asyncio.Event()
     with Journal.open(None) as journal:
         results = spread(hall, journal, job_of(score=False, concurrency=2))
     assert Twice.lost == {0: 2, 1: 1}
