@@ -186,7 +186,9 @@ def differences(
         n = min(len(some[name].value), len(some[reference].value))
         p = permuted(left[name], left[reference], seed)
         spread = resampled[name] - resampled[reference]
-        low, high = np.quantile(spread, [0.025, 0.975]).tolist() if n >= LEAST_UNITS else (None,) * 2
+        low, high = (
+            np.quantile(spread, [0.025, 0.975]).tolist() if n >= LEAST_UNITS else (None,) * 2
+        )
         found[name] = Difference(
             value=values[name] - values[reference],
             low=low,

@@ -27,7 +27,9 @@ def able(evidence: Evidence) -> dict[int, float]:
     return dict(zip(map(int, some.index), map(float, some["density"]), strict=True))
 
 
-def matched(densities: Mapping[str, Mapping[int, float]], n: int, seed: int) -> dict[str, list[int]]:
+def matched(
+    densities: Mapping[str, Mapping[int, float]], n: int, seed: int
+) -> dict[str, list[int]]:
     """n features of each SAE: those at the same place fire alike (the module says how).
 
     densities: SAE → feature → density, above 0. Raises FeatureError where fewer than n match.

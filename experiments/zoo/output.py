@@ -153,9 +153,7 @@ def _beside(table: Table) -> tuple[list[str], list[list[str]]]:
     return head, lines
 
 
-def _of(
-    controls: Mapping[str, Mapping[str, Score]], name: str, score: str
-) -> Score | None:
+def _of(controls: Mapping[str, Mapping[str, Score]], name: str, score: str) -> Score | None:
     return controls.get(name, {}).get(score)
 
 

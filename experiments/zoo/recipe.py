@@ -87,7 +87,9 @@ class Recipe(_Fixed):
         """The settings of one SAE's training."""
         own = self.saes[name]
         shared = ("subject", "hook_point", "corpus", "width", "k", "tokens", "context", "batch")
-        alike = {field: getattr(self, field) for field in (*shared, "buffer", "seed", "checkpoints")}
+        alike = {
+            field: getattr(self, field) for field in (*shared, "buffer", "seed", "checkpoints")
+        }
         return TrainSettings(
             **alike, arch=own.arch, lr=own.lr, aux_until=own.aux_until, options=dict(own.options)
         )

@@ -16,7 +16,9 @@ from .workers import Watch
 Say = Callable[[str], None]
 
 
-def run(place: Place, workers: int = 1, watch: Watch | None = None, say: Say | None = None) -> Table:
+def run(
+    place: Place, workers: int = 1, watch: Watch | None = None, say: Say | None = None
+) -> Table:
     """Train, measure, explain and compare; the table, which is also written after each round.
 
     workers: processes that train or explain at a time. Raises SagescopeError for a recipe that
@@ -79,5 +81,3 @@ def _about(place: Place, name: str, reader: Any) -> dict[str, Any]:
         "hook_point": reader.at.name,
         "corpus": place.recipe.held_out.corpus,
     }
-
-

@@ -123,8 +123,14 @@ def table_of(place: Place) -> Table:
     }
     compared = _compared(entries, recipe.reference, known["known"])
     rows = [
-        _row(place, name, measured["rows"].get(name, {}), known["known"].get(name, {}),
-             entries.get(name), compared)
+        _row(
+            place,
+            name,
+            measured["rows"].get(name, {}),
+            known["known"].get(name, {}),
+            entries.get(name),
+            compared,
+        )
         for name in recipe.saes
     ]
     first = next(iter(compared.adjusted), None)
@@ -251,9 +257,7 @@ def _controls(entry: Entry | None, scores: Sequence[str]) -> dict[str, dict[str,
 
     if entry is None:
         return {}
-    there = [
-        name for name in CONTROL_NAMES if any(one.controls.get(name) for one in entry.results)
-    ]
+    there = [name for name in CONTROL_NAMES if any(one.controls.get(name) for one in entry.results)]
     return {name: _means(replace(entry, of=name), scores) for name in there}
 
 

@@ -122,5 +122,3 @@ def _in_process(task: Task, line: Connection, threads: int) -> None:
 
 def _named(watch: Watch, name: str, stage: str, done: int, total: int) -> None:
     watch(f"{name}: {stage}", done, total)
-
-

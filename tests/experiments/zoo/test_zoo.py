@@ -63,7 +63,7 @@ def made(values, tmp_path_factory):
 
 
 def test_every_sae_is_explained_as_far(made):
-    place, table, said = made
+    _, table, said = made
     assert {row.name for row in table.rows} == {"topk", "tsae", "binary"}
     assert (table.done, table.asked) == (4, 4)
     for row in table.rows:
@@ -113,7 +113,7 @@ def test_the_table_alone(made, values, tmp_path):
 
 def test_an_unfinished_round_is_in_no_table(made, values):
     """What one SAE has explained beyond the others would compare other features."""
-    place, table, _ = made
+    place, _, _ = made
     done = place.read("explained")
     try:
         place.write("explained", {**done, "tsae": {**done["tsae"], "features": 2}})
