@@ -29,16 +29,18 @@ def collect_together(
     tokens: int,
     root: Path | None = None,
     progress: bool = True,
+    told: Callable[[int], None] = lambda tokens: None,
 ) -> list[Evidence]:
     """The evidence of each reader, as `collect` gives it.
 
-    readers: of one subject model, each of all its latents, with windows of the same length. Raises
-    SAEError for others, and as `collect` does.
+    readers: of one subject model, each of all its latents, with windows of the same length. told:
+    of tokens as they are done, for each reader. Raises SAEError for other readers, and as `collect`
+    does.
     """
     _check(readers)
     shared = _Shared(readers)
     return [
-        collect(reader, corpus, tokens, root, progress, readers=_Part(shared, number))
+        collect(reader, corpus, tokens, root, progress, readers=_Part(shared, number, told))
         for number, reader in enumerate(readers)
     ]
 
@@ -83,12 +85,18 @@ class _Part:
 
     shared: _Shared
     number: int
+    told: Callable[[int], None]
     ahead: int = 0
 
     def begin(self, rows: Rows, advance: Callable[[int], None]) -> Callable[[], Activations]:
         """See `collect.Readers`."""
         reader: Any = _Standing(self.shared, self.number)
-        return partial(activations_of, reader, rows, advance)
+
+        def both(tokens: int) -> None:
+            advance(tokens)
+            self.told(tokens)
+
+        return partial(activations_of, reader, rows, both)
 
 
 class _Standing:

@@ -30,17 +30,25 @@ DONE = "explained"
 MIND = "rules"
 
 
-def draw_all(place: Place, progress: bool = True) -> dict[str, list[int]]:
-    """The features of each SAE, in the order of the draw; the same once they are drawn.
+def draw_all(place: Place, watch: Watch) -> None:
+    """Draw the features of each SAE, as far as that is not done.
 
     Collects the evidence of all SAEs, and freezes a benchmark of each. Raises FeatureError where
     too few features fire alike.
     """
+    if not is_drawn(place):
+        place.write(DRAWN, _drawn(place, watch))
+
+
+def is_drawn(place: Place) -> bool:
+    """Whether the features of these SAEs are drawn."""
     kept = place.read(DRAWN)
-    if kept is None or kept["digests"] != _digests(place):
-        kept = _drawn(place, progress)
-        place.write(DRAWN, kept)
-    return kept["drawn"]
+    return kept is not None and kept["digests"] == _digests(place)
+
+
+def drawn_of(place: Place) -> dict[str, list[int]]:
+    """SAE → its features, in the order of the draw."""
+    return (place.read(DRAWN) or {"drawn": {}})["drawn"]
 
 
 def _digests(place: Place) -> dict[str, object]:
@@ -52,7 +60,7 @@ def _digests(place: Place) -> dict[str, object]:
     return {"saes": saes, "features": how.features, "seed": how.seed}
 
 
-def _drawn(place: Place, progress: bool) -> dict[str, object]:
+def _drawn(place: Place, watch: Watch) -> dict[str, object]:
     from ...sae.loading import load_sae
     from ...sae.subject import SubjectModel
     from ...sae.together import collect_together
@@ -61,7 +69,14 @@ def _drawn(place: Place, progress: bool) -> dict[str, object]:
     subject = SubjectModel.load(recipe.subject)
     readers = [LatentReader(subject, load_sae(str(place.sae(name)))) for name in recipe.saes]
     corpus = load_corpus(recipe.held_out.corpus)
-    found = collect_together(readers, corpus, recipe.held_out.tokens, progress=progress)
+    done, total = 0, recipe.held_out.tokens * len(readers)
+
+    def told(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        watch("evidence", min(done, total), total)
+
+    found = collect_together(readers, corpus, recipe.held_out.tokens, progress=False, told=told)
     evidence = dict(zip(recipe.saes, found, strict=True))
     densities = {name: able(one) for name, one in evidence.items()}
     drawn = matched(densities, how.features, how.seed)
@@ -130,11 +145,11 @@ def _manifest(place: Place, name: str, source: ModelSource, drawn: list[int]) ->
 def explain_all(
     place: Place, workers: int, watch: Watch, finished: Callable[[str, int], None]
 ) -> None:
-    """Explain and score what is drawn, a round of all SAEs at a time.
+    """Explain and score what is drawn (see `draw_all`), a round of all SAEs at a time.
 
     finished: told of each SAE with the number of its features that are done.
     """
-    drawn = draw_all(place)
+    drawn = drawn_of(place)
     how = place.recipe.explaining
     for start in range(0, how.features, how.at_once):
         end = min(how.features, start + how.at_once)

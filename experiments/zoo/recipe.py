@@ -34,11 +34,12 @@ class Kind(_Fixed):
 
 
 class HeldOut(_Fixed):
-    """Text that no SAE was trained on. tokens: that SAEs are measured on, and that evidence is
-    collected on. loss_tokens: of these, for the losses."""
+    """Text that no SAE was trained on. tokens: that evidence is collected on. measured: that SAEs are
+    measured on; loss_tokens: of these, for the losses."""
 
     corpus: str
     tokens: Count
+    measured: Count
     loss_tokens: Count
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from .explaining import explain_all
+from .explaining import draw_all, explain_all, is_drawn
 from .output import write_all
 from .place import Place
 from .table import EVALUATION, Table, table_of
 from .training import train_all
-from .workers import Watch
+from .workers import Watch, run_all
 
 #: Told, in a sentence, of what was done.
 Say = Callable[[str], None]
@@ -28,8 +29,12 @@ def run(
     place.recipe.check()
     place.claim()
     train_all(place, workers, watch, lambda name: say(f"Trained {name}."))
-    if measure_all(place):
-        say("Measured all SAEs.")
+    held_out = {
+        name: partial(task, place)
+        for name, (is_done, task) in HELD_OUT.items()
+        if not is_done(place)
+    }
+    run_all(held_out, workers, watch, lambda name: say(f"Done with {name}."))
     last = list(place.recipe.saes)[-1]
 
     def explained(name: str, features: int) -> None:
@@ -44,8 +49,20 @@ def run(
     return table
 
 
-def measure_all(place: Place) -> bool:
-    """Measure all SAEs on held-out text, as `sagescope sae-eval`; False where that is done."""
+def is_measured(place: Place) -> bool:
+    """Whether these SAEs are measured."""
+    kept = place.read(EVALUATION)
+    return kept is not None and kept["digests"] == _digests(place)
+
+
+def _digests(place: Place) -> dict[str, str]:
+    from ...sae.loading import load_sae
+
+    return {name: load_sae(str(place.sae(name))).digest for name in place.recipe.saes}
+
+
+def measure_all(place: Place, watch: Watch) -> None:
+    """Measure all SAEs on held-out text, as `sagescope sae-eval`."""
     from ...sae.corpus import load_corpus
     from ...sae.encoder import LatentReader
     from ...sae.evaluation.run import evaluate
@@ -54,20 +71,18 @@ def measure_all(place: Place) -> bool:
 
     recipe = place.recipe
     loaded = {name: load_sae(str(place.sae(name))) for name in recipe.saes}
-    digests = {name: one.digest for name, one in loaded.items()}
-    kept = place.read(EVALUATION)
-    if kept and kept["digests"] == digests:
-        return False
+    watch("measuring", 0, 1)
     subject = SubjectModel.load(recipe.subject)
     readers = [LatentReader(subject, one) for one in loaded.values()]
     how = recipe.held_out
-    found = evaluate(readers, load_corpus(how.corpus), how.tokens, how.loss_tokens)
+    found = evaluate(readers, load_corpus(how.corpus), how.measured, how.loss_tokens)
     rows = {
         name: {**_about(place, name, reader), **one.as_json()}
         for name, reader, one in zip(loaded, readers, found, strict=True)
     }
+    digests = {name: one.digest for name, one in loaded.items()}
     place.write(EVALUATION, {"digests": digests, "rows": rows})
-    return True
+    watch("measuring", 1, 1)
 
 
 def _about(place: Place, name: str, reader: Any) -> dict[str, Any]:
@@ -81,3 +96,10 @@ def _about(place: Place, name: str, reader: Any) -> dict[str, Any]:
         "hook_point": reader.at.name,
         "corpus": place.recipe.held_out.corpus,
     }
+
+
+#: What held-out text is needed for: whether it is done, and the task. They do not need each other.
+HELD_OUT = {
+    "measuring": (is_measured, measure_all),
+    "the draw": (is_drawn, draw_all),
+}

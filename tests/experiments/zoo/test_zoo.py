@@ -43,7 +43,12 @@ def values(tmp_path_factory) -> dict:
         "batch": 64,
         "buffer": 512,
         "checkpoints": 2,
-        "held_out": {"corpus": f"{texts}#held-out", "tokens": 3000, "loss_tokens": 200},
+        "held_out": {
+            "corpus": f"{texts}#held-out",
+            "tokens": 3000,
+            "measured": 2000,
+            "loss_tokens": 200,
+        },
         "explaining": {"features": 4, "at_once": 2, "scorers": ["predictive"]},
         "saes": {
             "topk": {"arch": "topk"},
