@@ -52,12 +52,13 @@ def drawn_of(place: Place) -> dict[str, list[int]]:
 
 
 def _digests(place: Place) -> dict[str, object]:
-    """What the draw depends on, but for what stands in the recipe's own record."""
+    """What the draw depends on."""
     from ...sae.loading import load_sae
 
     how = place.recipe.explaining
     saes = {name: load_sae(str(place.sae(name))).digest for name in place.recipe.saes}
-    return {"saes": saes, "features": how.features, "seed": how.seed}
+    held_out = place.recipe.held_out.model_dump(mode="json", exclude={"measured", "loss_tokens"})
+    return {"saes": saes, "held_out": held_out, "features": how.features, "seed": how.seed}
 
 
 def _drawn(place: Place, watch: Watch) -> dict[str, object]:

@@ -56,10 +56,12 @@ class Place:
     def claim(self) -> None:
         """Raise SAEError where the folder holds another zoo; else say that it holds this one.
 
-        What follows from a recipe is held to it stage by stage; its name, its place in the model
-        and its text are held to here.
+        What all SAEs are trained on, and how alike, is held to here. Each SAE's own settings, and
+        what is measured and explained, are looked at where they are used, and made anew where they
+        differ.
         """
-        said = self.recipe.model_dump(mode="json", exclude={"saes", "explaining", "checkpoints"})
+        own = {"saes", "held_out", "explaining", "checkpoints"}
+        said = self.recipe.model_dump(mode="json", exclude=own)
         there = self.read("recipe")
         if there is None:
             self.write("recipe", said)

@@ -55,10 +55,12 @@ def is_measured(place: Place) -> bool:
     return kept is not None and kept["digests"] == _digests(place)
 
 
-def _digests(place: Place) -> dict[str, str]:
+def _digests(place: Place) -> dict[str, object]:
+    """What the figures depend on."""
     from ...sae.loading import load_sae
 
-    return {name: load_sae(str(place.sae(name))).digest for name in place.recipe.saes}
+    saes = {name: load_sae(str(place.sae(name))).digest for name in place.recipe.saes}
+    return {"saes": saes, "held_out": place.recipe.held_out.model_dump(mode="json")}
 
 
 def measure_all(place: Place, watch: Watch) -> None:
@@ -80,8 +82,7 @@ def measure_all(place: Place, watch: Watch) -> None:
         name: {**_about(place, name, reader), **one.as_json()}
         for name, reader, one in zip(loaded, readers, found, strict=True)
     }
-    digests = {name: one.digest for name, one in loaded.items()}
-    place.write(EVALUATION, {"digests": digests, "rows": rows})
+    place.write(EVALUATION, {"digests": _digests(place), "rows": rows})
     watch("measuring", 1, 1)
 
 

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from sagescope.experiments.cli import app
 from sagescope.experiments.journal import Journal
-from sagescope.experiments.zoo.explaining import explained
+from sagescope.experiments.zoo.explaining import explained, is_drawn
 from sagescope.experiments.zoo.place import Place
 from sagescope.experiments.zoo.recipe import OWN, Recipe, read_recipe
-from sagescope.experiments.zoo.stages import run
+from sagescope.experiments.zoo.stages import is_measured, run
 from sagescope.experiments.zoo.table import table_of
 from sagescope.experiments.zoo.training import is_trained
 from sagescope.sae.errors import SAEError, UnknownName
@@ -198,3 +198,14 @@ def test_the_journal_is_one_for_all(made):
     place, _, _ = made
     with Journal.open(place.journal) as journal:
         assert len(journal.runs()) == 3
+
+
+def test_other_held_out_text_is_measured_and_drawn_from_anew(made, values):
+    place, _, _ = made
+    held_out = {**values["held_out"], "tokens": 2500}
+    other = Place(place.folder, Recipe.model_validate({**values, "held_out": held_out}))
+    other.claim()
+    assert is_drawn(place)
+    assert is_measured(place)
+    assert not is_drawn(other)
+    assert not is_measured(other)
