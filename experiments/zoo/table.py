@@ -133,15 +133,17 @@ def table_of(place: Place) -> Table:
         )
         for name in recipe.saes
     ]
-    first = next(iter(compared.adjusted), None)
-    rows.sort(key=lambda row: -(_value(row.adjusted.get(first or "")) or 0.0))
+    first = next(iter(compared.adjusted), "")
+    rows.sort(key=lambda row: _rank(row.adjusted.get(first)))
     slopes = {score: adjusted.slope(saes) for score, saes in compared.scored.items()}
     made = (recipe.reference, tuple(rows), slopes, recipe.explaining.features, done)
     return Table(*made, tuple(boards.values()))
 
 
-def _value(score: Score | None) -> float | None:
-    return score.value if score else None
+def _rank(score: Score | None) -> tuple[bool, float]:
+    """Sorts the highest first, and what has no value, which is no zero, last."""
+    value = score.value if score else None
+    return value is None, -(value or 0.0)
 
 
 def _first(found: Board, features: set[int]) -> Entry | None:

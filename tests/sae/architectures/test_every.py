@@ -115,7 +115,7 @@ def test_whitening_folds_or_is_refused(arch):
     matrix = torch.eye(D_IN) + 0.2 * torch.randn(D_IN, D_IN)
     back = torch.linalg.inv(matrix)
     if arch in NOT_WHITENED:
-        with pytest.raises(SAEError, match="[Ww]hiten"):
+        with pytest.raises(SAEError, match=r"[Ww]hiten"):
             built(arch).fold_activation_whitening(mean, matrix, back)
         return
     for applied in (True, False) if not arch.startswith("binary") else (True,):
