@@ -14,6 +14,7 @@ from ...sae.encoder import LatentReader
 from ...sae.evidence import Evidence
 from ...sae.lookup import stratum_of
 from ...sae.model_source import ModelSource
+from ...sae.on_demand import EvidenceOnDemand
 from ..journal import Journal
 from ..leaderboard.benchmark import run_benchmark
 from ..leaderboard.manifest import Manifest, Opens, freeze, read_manifest, write_manifest
@@ -81,8 +82,10 @@ def _drawn(place: Place, watch: Watch) -> dict[str, object]:
     evidence = dict(zip(recipe.saes, found, strict=True))
     densities = {name: able(one) for name, one in evidence.items()}
     drawn = matched(densities, how.features, how.seed)
-    for name in recipe.saes:
-        with _source(place, name) as source:
+    tokens = recipe.held_out.tokens
+    for name, reader in zip(recipe.saes, readers, strict=True):
+        there = EvidenceOnDemand(reader, corpus, tokens, progress=False)
+        with ModelSource(reader, there) as source:
             write_manifest(_manifest(place, name, source, drawn[name]), place.manifest(name))
     return {
         "digests": _digests(place),
