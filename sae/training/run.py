@@ -108,6 +108,8 @@ class _Trainer(SAETrainer[Any, Any]):
                 lr_warm_up_steps=steps // 20,
                 lr_decay_steps=steps * 3 // 10,
                 dead_feature_window=max(10, 200_000 // settings.batch),
+                # The L0 that is kept is of the steps since this was full last.
+                feature_sampling_window=max(1, min(1000, steps // 10)),
                 n_batches_for_norm_estimate=max(1, min(64, steps // 10)),
                 autocast=settings.in_bfloat16 and subject.dtype == torch.bfloat16,
                 device=str(subject.device),
@@ -125,6 +127,7 @@ class _Trainer(SAETrainer[Any, Any]):
         if self.activation_scaler.scaling_factor is None:
             self.activation_scaler.scaling_factor = self._scale()
         revived_until = round(self.settings.aux_until * self.cfg.total_training_steps)
+        window = self.cfg.dead_feature_window
         output = None
         while self.n_training_samples < self.cfg.total_training_samples:
             if self.n_training_steps >= revived_until:  # from here on, none counts as dead
@@ -140,6 +143,7 @@ class _Trainer(SAETrainer[Any, Any]):
             self.unexplained = _unexplained(output)
         self.sae.fold_activation_norm_scaling_factor(self.activation_scaler.scaling_factor)
         self.activation_scaler.scaling_factor = None
+        self.cfg.dead_feature_window = window  # dead is again what did not fire for so long
         self.set_final_sae_metadata()
         return self.sae
 
