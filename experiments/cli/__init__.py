@@ -14,6 +14,7 @@ from . import (  # each registers its commands
     serving,
     sessions,
     web,
+    zoo,
 )
 from .app import app, main
 
@@ -28,4 +29,5 @@ __all__ = [
     "serving",
     "sessions",
     "web",
+    "zoo",
 ]
