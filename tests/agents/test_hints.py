@@ -104,9 +104,7 @@ def test_a_hint_is_a_hypothesis_that_is_probed(inside):
 def test_the_better_hint_is_what_is_concluded(inside):
     """Without a mind's own proposals, the loop concludes with the hint, and says so."""
     inside(says=Says("boat"), other=Says("harbour"))
-    mute = explainers.Sage(
-        explainers.Ablation(hypotheses=0, refinement=False), ("says", "other")
-    )
+    mute = explainers.Sage(explainers.Ablation(hypotheses=0, refinement=False), ("says", "other"))
     task = Task(
         source_of(on_words("boat")), 0, Mind("rules"), Spending(Budget()), 0, lambda *_: None
     )
@@ -119,7 +117,11 @@ def test_the_better_hint_is_what_is_concluded(inside):
 def test_language_models_get_hints_too(inside):
     """Where the model's own hypothesis is wrong, it can conclude with the hint."""
     inside(says=Says("boat"))
-    wrong = {"kind": "semantic", "statement": "Cars.", "groups": [{"label": "cars", "words": ["window"]}]}
+    wrong = {
+        "kind": "semantic",
+        "statement": "Cars.",
+        "groups": [{"label": "cars", "words": ["window"]}],
+    }
     shown = []
 
     def trials(call):

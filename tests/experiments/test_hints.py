@@ -13,7 +13,7 @@ from sagescope.experiments.jobs import explain
 from sagescope.experiments.journal import Journal
 from sagescope.experiments.one_shot import why_none
 from sagescope.experiments.transcript import transcript_of
-from sagescope.sae.errors import JournalError, SagescopeError
+from sagescope.sae.errors import JournalError, SAEError, SagescopeError
 
 
 class Says:
@@ -79,10 +79,11 @@ def test_a_hint_without_a_model_is_a_note(source):
 
 
 @pytest.mark.parametrize("name", ["weightlens", "attribution"])
-def test_alone_it_fails_with_what_to_do(name, source):
-    (result,) = explain(source, [0], explainer=name, score=False)
-    assert result.status == "failed"
-    assert "explain it with `sage`" in result.error
+def test_alone_it_is_refused_before_anything_with_what_to_do(name, source):
+    with Journal.open(None) as journal:
+        with pytest.raises(SAEError, match="explain it with `sage`"):
+            explain(source, [0], explainer=name, score=False, journal=journal)
+        assert journal.runs() == []
 
 
 def test_the_control_that_is_made_at_once_knows_no_hints():
@@ -92,7 +93,7 @@ def test_the_control_that_is_made_at_once_knows_no_hints():
 
 
 def test_the_command_line_names_them():
-    assert cli.options.HINTS == tuple(name for name in INSIDE if name != "says")
+    assert tuple(name for name in INSIDE if name != "says") == cli.options.HINTS
     assert cli.opening.hinted("sage", "attribution, weightlens") == "sage+weightlens+attribution"
     with pytest.raises(SagescopeError, match="weightlense"):
         cli.opening.hinted("sage", "weightlense")

@@ -78,9 +78,7 @@ def source(
                 d_in=rows.shape[1],
                 d_sae=len(rows),
                 apply_b_dec_to_input=False,
-                metadata=SAEMetadata(
-                    hook_name=hook, context_size=CONTEXT, prepend_bos=True
-                ),
+                metadata=SAEMetadata(hook_name=hook, context_size=CONTEXT, prepend_bos=True),
             )
         )
     with torch.no_grad():

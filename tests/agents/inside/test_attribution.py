@@ -1,6 +1,7 @@
 """The explainer by attribution: a pair planted in a real tiny model, and what it makes of exemplars."""
 
 import asyncio
+
 import numpy as np
 import pytest
 import torch

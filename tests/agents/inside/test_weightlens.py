@@ -1,6 +1,7 @@
 """WeightLens on planted tokens in real tiny models, and on sources where it makes no sense."""
 
 import asyncio
+
 import numpy as np
 import pytest
 import torch
