@@ -174,7 +174,9 @@ def _contexts(some: Sequence[Responsible]) -> list[Near]:
             offsets[token].append(offset)
     order = sorted(words, key=lambda token: -words[token])[:WORDS]
     chosen = [order[: n + 1] for n in range(len(order))]
-    return [_before(some, [o for token in some for o in offsets[token]]) for some in chosen]
+    near = [_before(some, [o for token in some for o in offsets[token]]) for some in chosen]
+    # Exemplars are few: it may stand further away than in any of them.
+    return [*near, *(one.model_copy(update={"first": None, "last": -1}) for one in near)]
 
 
 def _cost(clause: Clause, sample: Sample) -> float:
