@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..agents.budget import Budget, Spending
-from ..agents.explainers import check, usual_budget
+from ..agents.explainers import check, check_source, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.wording import check_prompts
 from ..prompts.render import digest
@@ -93,7 +93,10 @@ class Job:
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
+        # Scores do not depend on it, and runs without are as they ever were.
+        upstream = [other.sae.digest for other in getattr(source, "upstream", ())]
         return {
+            **({"upstream": upstream} if upstream else {}),
             "subject": source.subject,
             "sae": source.sae,
             "evidence": source.key,
@@ -139,7 +142,8 @@ def explain(
     with random weights are explained as one of them (see `random_weights`). simulator, scorer_mind:
     see `Job`. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
-    or mind, MindError for an explainer that needs a language model and gets none, PriceError for a
+    or mind, MindError for an explainer that needs a language model and gets none, SAEError for one that
+    makes no sense on the source, PriceError for a
     cap on money and a model without a known price, PromptError for templates that cannot be used,
     JournalError where the run was begun with other settings, ClusterError for workers that cannot
     be had. A feature that goes wrong
@@ -150,6 +154,7 @@ def explain(
     chosen(scorers)
     thinker = Mind(mind, prompts)
     check(explainer, thinker)
+    check_source(explainer, source)
     thinker.check()
     thinker.check_price(budget, run_budget)
     check_prompts(prompts)
