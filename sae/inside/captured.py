@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ class Captured:
 
 def capture(
     subject: SubjectModel,
+    hooks: Mapping[str, Any],
     ids: torch.Tensor,
     ends: torch.Tensor,
     *,
@@ -43,7 +44,8 @@ def capture(
 ) -> Captured:
     """Run rows through the first `depth` blocks and keep what is asked for.
 
-    ids: [rows, seq], padded on the right. ends: [rows], the last token of each. attention, mlps: the
+    hooks: the bridge's hook points (it makes that table anew whenever it is asked). ids: [rows, seq],
+    padded on the right. ends: [rows], the last token of each. attention, mlps: the
     layers whose patterns and values, and whose neurons are kept. at, everywhere: hook names. Hold the
     subject's `turn`. Raises SAEError where the model has no such places.
     """
@@ -57,7 +59,7 @@ def capture(
     wanted: list[tuple[str, Callable[[torch.Tensor], None]]] = []
 
     def keep(name: str, into: dict[Any, torch.Tensor], key: Any, of: Callable[..., Any]) -> None:
-        if name not in bridge.hook_dict:
+        if name not in hooks:
             raise SAEError(
                 f"{subject.id} has no {name}, so what its parts write cannot be told apart (as in "
                 f"mixtures of experts): take an explainer that needs activations alone."
@@ -66,7 +68,7 @@ def capture(
         def store(made: torch.Tensor) -> None:
             into[key] = of(made)
 
-        wanted.append((bridge.hook_dict[name].name or name, store))
+        wanted.append((hooks[name].name or name, store))
 
     for layer in attention:
         keep(
@@ -83,11 +85,11 @@ def capture(
     for name in dict.fromkeys(everywhere):
         keep(name, found.everywhere, name, lambda made: made.float().clone())
     stop = {"stop_at_layer": depth} if depth < subject.n_layers else {}
-    # The bridge's own `run_with_hooks` looks all hook points through for each hook.
+    # The bridge's own `run_with_hooks` would make the table of hook points anew for each hook.
     with torch.inference_mode(), contextlib.ExitStack() as stack:
         for name, store in wanted:
-            bridge.hook_dict[name].add_hook(_looking(store))
-            stack.callback(bridge.hook_dict[name].remove_hooks)
+            hooks[name].add_hook(_looking(store))
+            stack.callback(hooks[name].remove_hooks)
         bridge(ids.to(subject.device), return_type=None, **stop)
     _check(found, wanted, subject)
     return found

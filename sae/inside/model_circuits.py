@@ -129,7 +129,7 @@ class ModelCircuits:
     ) -> Captured:
         reader, stem = self.reader, self.stem
         extra = ["blocks.0.hook_in"] if stem.embeds else []
-        if stem.embeds and "pos_embed.hook_out" in reader.subject.bridge.hook_dict:
+        if stem.embeds and "pos_embed.hook_out" in self._hooks:
             extra.append("pos_embed.hook_out")
         if stem.norm:
             extra.append(f"{stem.norm}.hook_in")
@@ -139,10 +139,11 @@ class ModelCircuits:
             extra += [
                 name
                 for layer in layers
-                if (name := f"blocks.{layer}.{kind}.hook_in") in reader.subject.bridge.hook_dict
+                if (name := f"blocks.{layer}.{kind}.hook_in") in self._hooks
             ]
         return capture(
             reader.subject,
+            self._hooks,
             reader.padded(rows),
             torch.tensor([len(row) + reader.prepend_bos - 1 for row in rows]),
             attention=stem.attention,
@@ -236,7 +237,7 @@ class ModelCircuits:
         for layer in range(deepest):
             parts += [f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.hook_mlp_out"]
         parts += [f"blocks.{layer}.ln1.hook_in" for layer in {one[0] for one in found}]
-        if "pos_embed.hook_out" in self.reader.subject.bridge.hook_dict:
+        if "pos_embed.hook_out" in self._hooks:
             parts.append("pos_embed.hook_out")
         pass_ = self._captured([row[0]], everywhere=parts)
         read = reading(self.reader, feature, pass_.at[self.reader.at.canonical])
@@ -333,6 +334,10 @@ class ModelCircuits:
             module = self._module(name)
             self._norms[name] = FrozenNorm.of(module, subject.d_model, subject.device)
         return self._norms[name]
+
+    @cached_property
+    def _hooks(self) -> dict[str, Any]:
+        return self.reader.subject.bridge.hook_dict
 
     @cached_property
     def _norms(self) -> dict[str, FrozenNorm]:
