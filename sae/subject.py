@@ -166,6 +166,13 @@ class SubjectModel:
         rows = zip(clean, encoded["input_ids"], encoded["offset_mapping"], strict=True)
         return [Tokens(tuple(ids), _pieces(text, offsets)) for text, ids, offsets in rows]
 
+    def token(self, id: int) -> str:
+        """The string of a token of the vocabulary; parts of a character read as U+FFFD."""
+        shown = str(self.tokenizer.decode([id], clean_up_tokenization_spaces=False))
+        # SentencePiece drops the space before the first token of a text.
+        spaced = str(self.tokenizer.convert_ids_to_tokens(id)).startswith("▁")
+        return f" {shown}" if spaced and not shown.startswith(" ") else shown
+
     # ---------------------------------------------------------------- tokens to activations
 
     def activations(self, ids: torch.Tensor, at: HookPoint) -> torch.Tensor:
