@@ -129,7 +129,9 @@ class ModelOutputs:
 
         def listed(order: torch.Tensor) -> tuple[TokenWeight, ...]:
             places = _highest(order, n)
-            return tuple(TokenWeight(self.reader.subject.token(i), i, float(weights[i])) for i in places)
+            return tuple(
+                TokenWeight(self.reader.subject.token(i), i, float(weights[i])) for i in places
+            )
 
         return Promoted(listed(weights), listed(-weights))
 
@@ -262,7 +264,9 @@ class ModelOutputs:
             columns = (shift, control, probability)
             places = _highest(order, n)
             return tuple(
-                TokenShift(self.reader.subject.token(i), i, *(float(column[i]) for column in columns))
+                TokenShift(
+                    self.reader.subject.token(i), i, *(float(column[i]) for column in columns)
+                )
                 for i in places
             )
 

@@ -13,6 +13,7 @@ from .encoder import LatentReader
 from .errors import FeatureError
 from .evidence import Evidence
 from .host import ActivationHost, Firing
+from .inside.model_circuits import ModelCircuits
 from .joined import HostPart
 from .loading import load_sae
 from .model_losses import ModelLosses
@@ -158,6 +159,11 @@ class ModelSource:
     def losses(self) -> ModelLosses:
         """How well its subject model foretells texts."""
         return ModelLosses(self.reader.subject)
+
+    @cached_property
+    def circuits(self) -> ModelCircuits:
+        """What its features read of what the model wrote before, and of features of upstream SAEs."""
+        return ModelCircuits(self.reader, self.upstream)
 
     def _typical_max(self, feature: int) -> float:
         return self.evidence.reader("explainer").split("explain").stats(feature).typical_max

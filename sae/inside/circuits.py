@@ -47,10 +47,8 @@ class Attribution:
     brings from each token. neurons: float32 [layers, width], what each MLP neuron adds; rows of
     layers that do not reach the feature, or whose place upstream features take, are 0. embedding,
     position: of the token, and of its place where the model learns one. bias: of all maps on the way,
-    the SAE's own among them.
-
-    All are in the units of the pre-activation: of an SAE whose latents are rescaled (TopK with decoder
-    norms), before that.
+    the SAE's own among them. All are in
+    the units of activations.
     """
 
     tokens: tuple[str, ...]

@@ -12,51 +12,41 @@ from typing import Any
 import torch
 
 from ..direction import alternating
-from ..encoder import SEQUENTIAL, LatentReader
+from ..encoder import LatentReader
 from ..errors import SAEError
+from ..norms import LinearNorm
+from ..subject import SubjectModel
+from .preactivation import encoder_row, pre_activations
 
-#: How far the SAE's own pre-activation may be from the sum, as a share of the sum's scale.
+#: How far the SAE's pre-activation may be from what its weights say, as a share of all that is summed.
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class FrozenNorm:
-    """A norm with its denominator held: x ↦ scale · gain ⊙ (x - mean(x), where it centres) + bias.
+    """A norm with its denominator held: x ↦ scale · linear(x) + bias.
 
-    gain, bias: float32 [d]. Families disagree on what a norm's weight means (Gemma adds one to it),
-    so the norm is asked: signs that alternate come back as its gain, zeros as its bias.
+    linear: its linear part. bias: float32 [d], what it makes of nothing.
     """
 
     module: torch.nn.Module
-    gain: torch.Tensor
+    linear: LinearNorm
     bias: torch.Tensor
-    centres: bool
 
     @classmethod
-    def of(cls, module: torch.nn.Module, width: int, device: torch.device) -> FrozenNorm:
-        """The norm of a model in float32."""
-        signs = alternating(width, device)
-        with torch.inference_mode():
-            up, down = module(signs), module(-signs)
-            constant = module(torch.ones_like(signs)) - module(-torch.ones_like(signs))
-            bias = module(torch.zeros_like(signs))
-        return cls(module, (up - down) * signs / 2, bias, not bool(constant.abs().max() > 1e-3))
+    def of(cls, module: torch.nn.Module, subject: SubjectModel) -> FrozenNorm:
+        """That of a module of a subject model in float32; hold its `turn`."""
+        nothing = torch.zeros(subject.d_model, device=subject.device)
+        return cls(module, LinearNorm.of(module, subject), module(nothing))
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         """What the norm multiplies with where it reads x [..., d]: [...], 1 over its denominator."""
-        made = (self.module(x) - self.bias).double()
-        plain = (self.gain * self._centred(x)).double()
+        made, plain = (self.module(x) - self.bias).double(), self.linear.passed(x).double()
         return ((made * plain).sum(-1) / plain.square().sum(-1).clamp_min(1e-30)).float()
 
     def pulled(self, direction: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """The direction that is read before the norm: both [..., d], scale [...]."""
-        found = direction * self.gain
-        if self.centres:
-            found = found - found.mean(-1, keepdim=True)
-        return found * scale[..., None]
-
-    def _centred(self, x: torch.Tensor) -> torch.Tensor:
-        return x - x.mean(-1, keepdim=True) if self.centres else x
+        return self.linear.read(direction) * scale[..., None]
 
 
 def pulled(module: torch.nn.Module, direction: torch.Tensor) -> torch.Tensor:
@@ -88,92 +78,58 @@ def bias_of(module: torch.nn.Module, direction: torch.Tensor) -> torch.Tensor:
 class Reading:
     """How an SAE reads one feature at some tokens, each an affine function of the hook point.
 
-    direction: float32 [n, width], at all numbers of the hook point. bias: [n]. measured: [n], the
-    SAE's own pre-activations. activation: [n], what it makes of them.
+    direction: float32 [n, width], at all numbers of the hook point. bias: what is read of nothing.
+    pre_activation, activation: [n], the SAE's own.
     """
 
     direction: torch.Tensor
     bias: torch.Tensor
-    measured: torch.Tensor
+    pre_activation: torch.Tensor
     activation: torch.Tensor
 
 
 def reading(reader: LatentReader, feature: int, at_hook: torch.Tensor) -> Reading:
     """How the SAE reads `feature` where the hook point has at_hook [n, width].
 
-    The formulas are those of SAELens's own architectures (W_enc, gates, thresholds, decoder biases
-    that are taken from the input, run-time norms, which are held); each is held against the SAE's own
-    pre-activations. Raises SAEError for an SAE that reads otherwise.
+    The SAE's own run-time norms are held. Raises SAEError for an SAE whose latents are no linear
+    readings, or that reads otherwise than its architecture says.
     """
-    module: Any = reader.sae.module
-    refusal = SAEError(
-        f"The latents of {reader.sae.name} ({reader.sae.architecture}) are no linear readings of "
-        f"{reader.at.name}, so they cannot be taken apart: take an explainer that needs activations "
-        f"alone."
-    )
-    x = reader.prepared(at_hook, reader.at).float()
-    if reader.sae.architecture in SEQUENTIAL or not hasattr(module, "hook_sae_acts_pre"):
-        raise refusal
-    measured, activation = _encoded(module, feature, x)
-    column = module.W_enc[:, feature].float()
-    if measured is None or column.shape[-1] != x.shape[-1]:
-        raise refusal
-    if hasattr(module, "r_mag"):
-        column = column * module.r_mag[feature].exp()
-    direction, shift = _held_norm(module, x, column)
-    bias = shift + _own_bias(module, feature)
-    if module.cfg.apply_b_dec_to_input:
-        bias = bias - column @ module.b_dec.float()
-    ours = (x * direction).sum(-1) + bias
-    size = (x * direction).abs().sum(-1) + bias.abs()
-    if ((ours - measured).abs() > TOLERANCE * size).any():
-        raise refusal
-    return Reading(_at_hook(reader, direction, at_hook.shape[-1]), bias, measured, activation)
+    row = encoder_row(reader, feature)
+    found = at_hook.float()
+    constant = alternating(found.shape[-1], found.device)[None]
+
+    def read(x: torch.Tensor) -> torch.Tensor:
+        return _at_hook(reader, _scale(reader, x) * row, x.shape[-1])
+
+    direction = read(found)
+    # The constant is found in one place and held against the SAE in others.
+    bias = pre_activations(reader, constant, feature) - (constant * read(constant)).sum(-1)
+    measured = pre_activations(reader, found, feature)
+    parts = found * direction
+    gap = (parts.sum(-1) + bias - measured).abs()
+    if (gap > TOLERANCE * (parts.abs().sum(-1) + bias.abs())).any():
+        raise SAEError(
+            f"{reader.sae.name} does not read {reader.at.name} as a {reader.sae.architecture} SAE "
+            f"does, so its latents cannot be taken apart: take an explainer that needs activations "
+            f"alone."
+        )
+    activation = reader.sae.module.encode(reader.prepared(found, reader.at))[..., feature]
+    return Reading(direction, bias.expand(len(found)), measured, activation.float())
 
 
-def _encoded(
-    module: Any, feature: int, x: torch.Tensor
-) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """The SAE's own pre-activations of a feature, if it has any, and its activations: [n] each."""
-    seen: list[torch.Tensor] = []
-    handle = module.hook_sae_acts_pre.register_forward_hook(
-        lambda _module, _args, made: seen.append(made[..., feature].clone())
-    )
-    try:
-        made = module.encode(x)[..., feature]
-    finally:
-        handle.remove()
-    return (seen[-1].float() if seen else None), made.float()
-
-
-def _held_norm(
-    module: Any, x: torch.Tensor, column: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The direction [n, d] before the SAE's own run-time norm, and the constant that it adds [n]."""
-    kind = module.cfg.normalize_activations
+def _scale(reader: LatentReader, found: torch.Tensor) -> torch.Tensor:
+    """What the SAE's own run-time norm multiplies with, at each token: [n, 1]."""
+    x = reader.prepared(found, reader.at).float()
+    kind = reader.sae.module.cfg.normalize_activations
     if kind == "constant_norm_rescale":
-        scale = x.shape[-1] ** 0.5 / x.norm(dim=-1, keepdim=True)
-        return scale * column, x.new_zeros(len(x))
+        return x.shape[-1] ** 0.5 / x.norm(dim=-1, keepdim=True)
     if kind == "layer_norm":
-        centred = x - x.mean(-1, keepdim=True)
-        scale = 1 / (centred.std(-1, keepdim=True) + 1e-5)
-        return scale * (column - column.mean()), x.new_zeros(len(x))
-    return column.expand(len(x), -1), x.new_zeros(len(x))
-
-
-def _own_bias(module: Any, feature: int) -> torch.Tensor:
-    for name, sign in (("b_mag", 1), ("b_enc", 1), ("threshold", -1)):
-        found = getattr(module, name, None)
-        if found is not None:
-            return sign * found[feature].float()
-    return torch.zeros(())
+        return 1 / (x.std(-1, keepdim=True) + 1e-5)
+    return torch.ones_like(x[..., :1])
 
 
 def _at_hook(reader: LatentReader, direction: torch.Tensor, width: int) -> torch.Tensor:
     """Directions [n, d_in] of what the SAE reads, at all `width` numbers of the hook point."""
-    if reader.metadata.hook_head_index is not None:
-        whole = direction.new_zeros(len(direction), width)
-        return reader.restored(direction, whole, reader.at)
-    mean = direction.mean(-1, keepdim=True)
-    probe = direction.new_ones(1, width)
-    return direction if bool(reader.prepared(probe, reader.at).any()) else direction - mean
+    if reader.metadata.hook_head_index is None:
+        return direction
+    return reader.restored(direction, direction.new_zeros(len(direction), width), reader.at)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from ..windows import batches
 from .captured import Captured, capture
 from .circuits import Attribution, PromotedHere, Read
 from .frozen import FrozenNorm, Reading, bias_of, pulled, reading, weight_of
+from .preactivation import check_linear
 from .stem import Stem, stem_of
 from .upstream import Upstream
 
@@ -45,6 +45,7 @@ class ModelCircuits:
     def __init__(self, reader: LatentReader, upstream: Sequence[LatentReader] = ()):
         if reader.subject.dtype != torch.float32:
             reader, upstream = _in_float32(reader, upstream)
+        check_linear(reader)
         self.reader = reader
         self.stem: Stem = stem_of(reader.at, reader.subject)
         self.upstream = [Upstream.of(one, reader, self.stem) for one in upstream]
@@ -110,7 +111,7 @@ class ModelCircuits:
             Attribution(
                 tokens=row[1],
                 has_bos=reader.prepend_bos,
-                pre_activation=float(read.measured[number]),
+                pre_activation=float(read.pre_activation[number]),
                 activation=float(read.activation[number]),
                 embedding=float(embedding[number]),
                 position=float(position[number]),
@@ -124,9 +125,7 @@ class ModelCircuits:
             for number, row in enumerate(rows)
         ]
 
-    def _captured(
-        self, rows: Sequence[Sequence[int]], everywhere: Sequence[str] = ()
-    ) -> Captured:
+    def _captured(self, rows: Sequence[Sequence[int]], everywhere: Sequence[str] = ()) -> Captured:
         reader, stem = self.reader, self.stem
         extra = ["blocks.0.hook_in"] if stem.embeds else []
         if stem.embeds and "pos_embed.hook_out" in self._hooks:
@@ -311,9 +310,7 @@ class ModelCircuits:
 
         def listed(order: torch.Tensor) -> tuple[TokenWeight, ...]:
             best = order.topk(min(n, size)).indices.tolist()
-            return tuple(
-                TokenWeight(self._outputs._token(id), id, float(pushed[id])) for id in best
-            )
+            return tuple(TokenWeight(subject.token(id), id, float(pushed[id])) for id in best)
 
         return PromotedHere(listed(pushed), listed(-pushed))
 
@@ -330,9 +327,7 @@ class ModelCircuits:
 
     def _norm(self, name: str) -> FrozenNorm:
         if name not in self._norms:
-            subject = self.reader.subject
-            module = self._module(name)
-            self._norms[name] = FrozenNorm.of(module, subject.d_model, subject.device)
+            self._norms[name] = FrozenNorm.of(self._module(name), self.reader.subject)
         return self._norms[name]
 
     @cached_property

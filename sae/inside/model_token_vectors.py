@@ -126,9 +126,7 @@ class ModelTokenVectors:
     @cached_property
     def _decoders(self) -> dict[str, Rows]:
         """What each upstream SAE writes to the residual stream: rows [latents, d_model]."""
-        return {
-            other.sae.name: Rows(_written(other), self._read) for other in self.upstream
-        }
+        return {other.sae.name: Rows(_written(other), self._read) for other in self.upstream}
 
     @cached_property
     def _read(self) -> Callable[[torch.Tensor], torch.Tensor]:
