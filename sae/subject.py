@@ -189,6 +189,28 @@ class SubjectModel:
 
         ids, and each of what is returned: as in `activations`.
         """
+        return self._until(ids, points)
+
+    def from_embeddings(
+        self, ids: torch.Tensor, embedded: torch.Tensor, at: HookPoint
+    ) -> torch.Tensor:
+        """As `activations`, with embeddings [batch, seq, d] in place of the tokens' own.
+
+        They stand for what the model's embedding gives for `ids`. Gradients flow back to them where
+        they are wanted.
+        """
+
+        def replace(_module: Any, _args: Any, _output: Any) -> torch.Tensor:
+            return embedded
+
+        with self.turn:
+            handle = self.model.get_input_embeddings().register_forward_hook(replace)
+            try:
+                return self._until(ids, [at])[0]
+            finally:
+                handle.remove()
+
+    def _until(self, ids: torch.Tensor, points: Sequence[HookPoint]) -> list[torch.Tensor]:
         distinct = list(dict.fromkeys(points))
         seen: dict[HookPoint, torch.Tensor] = {}
 

@@ -73,7 +73,7 @@ def encoder_row(reader: LatentReader, feature: int) -> torch.Tensor:
     """
     check_feature(feature, reader.sae.n_features)
     check_linear(reader)
-    row = reader.sae.module.W_enc[:, feature].detach().float() * _scale(reader, feature)
+    row = (reader.sae.module.W_enc[:, feature].float() * _scale(reader, feature)).detach()
     centred = reader.centres or reader.sae.module.cfg.normalize_activations == "layer_norm"
     return row - row.mean() if centred else row
 
