@@ -41,7 +41,7 @@ def own_pre_activations(reader, feature):
         at_hook = reader.at_hook(reader.padded([row.ids]))
         seen = []
         handle = reader.sae.module.hook_sae_acts_pre.register_forward_hook(
-            lambda _module, _args, made, seen=seen: seen.append(made)
+            lambda _module, _args, made, seen=seen: seen.append(made.detach())
         )
         reader.sae.module.encode(at_hook.flatten(0, 1))
         handle.remove()
@@ -113,7 +113,7 @@ def test_each_head_brings_what_the_model_lacks_without_it(subject):
 
     def read():
         at_hook = reader.at_hook(reader.padded([row.ids]))[0, 12]
-        return float(at_hook @ reader.sae.module.W_enc[:, 5])
+        return float(at_hook @ reader.sae.module.W_enc[:, 5].detach())
 
     whole = read()
     handle = module.v_proj.register_forward_hook(without)
@@ -151,7 +151,8 @@ def test_upstream_features_take_the_place_of_what_they_stand_for(subject, kind):
     for one, other in zip(found, plain, strict=True):
         assert one.total == pytest.approx(other.total, rel=1e-3, abs=1e-4)
         (share,) = one.upstream
-        assert len(share.features) and not one.neurons[0].any()
+        assert len(share.features)
+        assert not one.neurons[0].any()
         assert bool(one.heads[0].any()) == (kind == "transcoder")
         assert (one.embedding == 0) == (kind == "residual")
 
@@ -197,7 +198,7 @@ def test_promoted_tokens_are_what_the_direction_adds_to_the_logits(subject):
     stream = subject.activations(ids, subject.hook_point("ln_final.hook_in"))[0, place + 1]
     norm = subject.model.model.norm
     scale = (stream.square().mean() + norm.variance_epsilon).rsqrt()
-    written = value * reader.sae.module.W_dec[feature]
+    written = value * reader.sae.module.W_dec[feature].detach()
     logits = subject.model.lm_head(norm.weight * written * scale)
     logits = logits - logits.mean()
     assert found.promoted[0].id == int(logits.argmax())
