@@ -1,4 +1,10 @@
-"""Token vectors of an SAE on its subject model (see `token_vectors`)."""
+"""Token vectors of an SAE on its subject model (see `token_vectors`).
+
+E[t] is the token's embedding for features of the first block. Behind it, E[t] is what the first
+block makes of the token alone, after the BOS token: its MLP rewrites every token, and where
+embedding and unembedding share their weights, hardly a later feature reads the raw embedding. It
+takes one pass of the vocabulary through one block, once.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 
@@ -23,6 +30,8 @@ from .token_vectors import OutlierToken, TokenVector, UpstreamFeature
 KEPT = 1024
 #: Upstream features that are looked into, those with the largest share.
 UPSTREAM = 20
+#: Rows of one token each in one pass.
+ROWS = 512
 #: Where in a block something is read or added: in the order in which a pass comes by.
 _STAGES = {
     "hook_in": 0,
@@ -36,6 +45,8 @@ _STAGES = {
     "mlp.hook_out": 3,
     "hook_out": 4,
 }
+#: From here on a feature reads what the first block has made of a token.
+_BEHIND_FIRST = 4
 _IN_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 #: What is added to the residual stream.
 _ADDED = re.compile(r"blocks\.\d+\.(attn|mlp)\.hook_out")
@@ -113,15 +124,26 @@ class ModelTokenVectors:
 
     @cached_property
     def _embedding(self) -> Rows:
-        """The embeddings of the tokenizer's vocabulary, without rows that only pad it."""
+        """What each token of the tokenizer's vocabulary brings to the residual stream."""
         subject = self.reader.subject
-        weights: torch.Tensor = subject.model.get_input_embeddings().weight
-        if weights.shape[1] != subject.d_model:
+        embed: Any = subject.model.get_input_embeddings()
+        if embed.weight.shape[1] != subject.d_model:
             raise SAEError(
                 f"{subject.id} maps its embeddings to another width before its residual stream: "
                 f"explain the feature with `sage`."
             )
-        return Rows(weights[: len(subject.tokenizer)], self._read)
+        if stage(self.reader.at) < _BEHIND_FIRST:
+            return Rows(embed.weight[: len(subject.tokenizer)], self._read)
+        return Rows(self._after_first_block(), self._read)
+
+    def _after_first_block(self) -> torch.Tensor:
+        """[vocabulary, d_model]: what the first block makes of each token, behind the BOS token."""
+        subject = self.reader.subject
+        at = subject.hook_point("blocks.0.hook_out")
+        ids = torch.arange(len(subject.tokenizer))[:, None]
+        if self.reader.prepend_bos:
+            ids = torch.cat([torch.full_like(ids, subject.bos_id), ids], 1)
+        return torch.cat([subject.activations(part, at)[:, -1] for part in ids.split(ROWS)])
 
     @cached_property
     def _decoders(self) -> dict[str, Rows]:
@@ -145,8 +167,9 @@ def stage(at: HookPoint) -> int:
 
 def _written(reader: LatentReader) -> torch.Tensor:
     """What each latent writes for an activation of 1: [latents, d_model]."""
-    rows = reader.sae.module.W_dec.detach()
-    if getattr(reader.sae.module.cfg, "rescale_acts_by_decoder_norm", False):
+    module: Any = reader.sae.module
+    rows: torch.Tensor = module.W_dec.detach()
+    if getattr(module.cfg, "rescale_acts_by_decoder_norm", False):
         rows = rows / rows.norm(dim=-1, keepdim=True)
     return rows
 

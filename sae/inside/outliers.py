@@ -17,6 +17,8 @@ import torch
 DIRECTIONS, QUANTILE = 400, 0.95
 #: How many numbers are held in float32 at once.
 AT_ONCE = 1 << 25
+#: A matrix of at most so many numbers is held in float32 as a whole.
+HELD = 1 << 26
 #: Turns in which what stands out is taken away, to see what it hides.
 TURNS = 8
 
@@ -46,7 +48,9 @@ class Rows:
         read: Callable[[torch.Tensor], torch.Tensor] = lambda direction: direction,
         seed: int = 0,
     ):
-        self._matrix, self._read, self._seed = matrix, read, seed
+        # Converting it for each product would take longer than the product.
+        self._matrix = matrix.float() if matrix.numel() <= HELD else matrix
+        self._read, self._seed = read, seed
 
     def outliers(self, direction: torch.Tensor, most: int, explain_away: bool = True) -> Outliers:
         """The rows that stand out of the products with a direction [d], at most `most` of them.
@@ -91,10 +95,11 @@ class Rows:
     def threshold(self) -> float:
         """z from which a row stands out: QUANTILE of the largest z of random directions."""
         width = self._matrix.shape[1]
-        draw = torch.Generator().manual_seed(self._seed)
+        draw = np.random.default_rng(self._seed)  # the same on every device
         found = []
         for _ in range(0, DIRECTIONS, 50):
-            directions = torch.randn(50, width, generator=draw).to(self._matrix.device)
+            drawn = draw.standard_normal((50, width), np.float32)
+            directions = torch.as_tensor(drawn, device=self._matrix.device)
             products = self._products(self._read(directions))
             found += _standardised(products).max(0).values.tolist()
         return float(np.quantile(found, QUANTILE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 
@@ -59,7 +60,7 @@ def pre_activations(reader: LatentReader, found: torch.Tensor, feature: int) -> 
     """
     check_feature(feature, reader.sae.n_features)
     check_linear(reader)
-    module = reader.sae.module
+    module: Any = reader.sae.module
     read = module.process_sae_in(reader.prepared(found, reader.at)).float()
     value = read @ module.W_enc[:, feature].float()
     return value * _scale(reader, feature) + _bias(reader, feature)
@@ -95,7 +96,7 @@ def stream_norm(reader: LatentReader) -> LinearNorm | None:
             path = subject.bridge.adapter.translate_transformer_lens_path(name)
             norm = subject.model.get_submodule(path)
         except (ValueError, AttributeError):
-            norm = None
+            path, norm = "", None
         if norm is not None and _same(reader, HookPoint(name, name, path, "out", at.layer)):
             return LinearNorm.of(norm, subject)
     raise SAEError(
@@ -114,7 +115,7 @@ def _same(reader: LatentReader, norm: HookPoint) -> bool:
 
 
 def _scale(reader: LatentReader, feature: int) -> torch.Tensor | float:
-    module = reader.sae.module
+    module: Any = reader.sae.module
     if reader.sae.architecture == "gated":
         return module.r_mag[feature].exp().float()
     if getattr(module.cfg, "rescale_acts_by_decoder_norm", False):
@@ -123,7 +124,7 @@ def _scale(reader: LatentReader, feature: int) -> torch.Tensor | float:
 
 
 def _bias(reader: LatentReader, feature: int) -> torch.Tensor:
-    module = reader.sae.module
+    module: Any = reader.sae.module
     if reader.sae.architecture == "gated":
         return module.b_mag[feature].float()
     if reader.sae.architecture.startswith("binary"):

@@ -1,7 +1,7 @@
 """Token vectors: the tokens that a feature's weights name, without any text.
 
-A feature that reads the residual stream by an encoder row w reads from the embedding E[t] of each
-token t, directly,
+A feature that reads the residual stream by an encoder row w reads from what each token t brings
+there, E[t], directly
 
     v[t] = E[t] · w,
 
