@@ -73,7 +73,7 @@ def test_in_a_browser(width, scheme, tmp_path):
         assert page.evaluate(OVERLAPS) == []
         node = page.locator(".cluster[open] .node.neuron").first
         other = page.locator(".cluster[open] .node.head").first
-        node.hover()
+        node.locator("rect").hover()
         assert float(other.evaluate("e => getComputedStyle(e).opacity")) < 0.5
         assert float(node.evaluate("e => getComputedStyle(e).opacity")) == 1
         page.locator(".cluster > summary").nth(1).click()

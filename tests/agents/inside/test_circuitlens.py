@@ -41,8 +41,8 @@ def corpus(n: int = 240) -> list[str]:
         for _ in range(2):
             words[int(draw.integers(2, 12))] = str(draw.choice(["maple", "bank", "copper"]))
         if number % 2:
-            words[14] = "river"
-        words[16] = "bank"
+            words[13] = "river"
+        words[int(draw.integers(14, 21))] = "bank"
         texts.append(" ".join(words))
     return texts
 
@@ -153,14 +153,11 @@ def test_a_feature_that_never_fires_has_no_circuit():
 
 def test_places_are_drawn_over_the_whole_range():
     """Of a feature whose strong activations are rare, weak and strong ones are both among them."""
-    draw = np.random.default_rng(1)
 
     def rare(text, feature):
-        seed = abs(hash(text)) % (1 << 32)
-        own = np.random.default_rng(seed)
-        return [(w, float(own.exponential())) for w in text.split(" ")]
+        own = np.random.default_rng(list(text.encode()))
+        return [(word, float(own.exponential())) for word in text.split(" ")]
 
-    del draw
     source = FunctionSource(rare, 1, corpus())
     split = source.evidence.reader("explainer").split("explain")
     values = split.activations(0)
