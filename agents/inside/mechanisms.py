@@ -108,6 +108,9 @@ def _currents(tokens: np.ndarray, gains: np.ndarray, sample: Sample) -> Iterator
     for view in (sample.words, sample.tokens):
         if near := _named(view, tokens, gains):
             yield near
+    # Words that gain nothing wherever they stand may do so where something stands before them.
+    if near := _commonest(sample.words, tokens):
+        yield near
     words = [sample.words.names[number] for number in sample.words.ids[tokens]]
     for kind, parts in (
         ("stem", [[word[:n] for word in words if len(word) > n] for n in STEMS]),
@@ -134,6 +137,15 @@ def _named(view: View, tokens: np.ndarray, gains: np.ndarray) -> Near | None:
     if not kept:
         return None
     values = tuple(view.names[number] for number in kept)
+    return Near(match=Match(kind=view.kind, values=values))  # pyright: ignore[reportArgumentType]
+
+
+def _commonest(view: View, tokens: np.ndarray) -> Near | None:
+    """The words that at least two of a cluster's samples have, the commonest first."""
+    counts = Counter(int(number) for number in view.ids[tokens] if number > 0)
+    values = tuple(view.names[one] for one, n in counts.most_common(MAX_VALUES) if n >= 2)
+    if not values:
+        return None
     return Near(match=Match(kind=view.kind, values=values))  # pyright: ignore[reportArgumentType]
 
 

@@ -164,5 +164,5 @@ def test_places_are_drawn_over_the_whole_range():
     chosen = np.array([one.token for one in drawn(split, 0, 100)])
     top = values >= values.max() / 2
     assert top.mean() < 0.05
-    assert top[chosen].mean() > 0.25
+    assert top[chosen].mean() > 5 * top.mean()
     assert len(np.unique(chosen)) == 100
