@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Sizes in the units of the drawing: its width, the height of a row, the feature's box, margins.
 WIDTH, ROW, TOP = 720, 25, 34
-LEFT_END, BOX, RIGHT_START = 262, (330, 430), 500
+LEFT_END, BOX, RIGHT_START = 262, (322, 438), 500
 #: The widest line.
 THICK = 13.0
 #: Letters of a name that have room.
