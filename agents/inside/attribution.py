@@ -18,6 +18,7 @@ import numpy as np
 from ...sae.errors import TextError
 from ...sae.evidence import Exemplar
 from ...sae.inside.attribution import Attribution, Attributions, Method, attributions_of
+from ...sae.source import FeatureSource
 from ...sae.visible import visible
 from ..loop import Proposal
 from ..notebook import Notebook
@@ -60,6 +61,10 @@ class ByAttribution:
 
     method: Method = "occlusion"
     exemplars: int = EXEMPLARS
+
+    def check(self, source: FeatureSource) -> None:
+        """Raise SAEError for a source of which it cannot say anything."""
+        attributions_of(source).check()
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source that has no attributions."""
