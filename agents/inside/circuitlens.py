@@ -18,6 +18,7 @@ import numpy as np
 from ...sae.errors import SAEError
 from ...sae.evidence import SplitEvidence
 from ...sae.inside.circuits import Circuits, PromotedHere, circuits_of
+from ...sae.source import FeatureSource
 from ...sae.visible import visible
 from ..records import Conclusion, quoted
 from ..rules.language import Clause, Rule
@@ -39,6 +40,10 @@ class CircuitLens:
     """Explains features of sources that have circuits. places: tokens that are looked at."""
 
     places: int = PLACES
+
+    def check(self, source: FeatureSource) -> None:
+        """Raise SAEError for a source of which it cannot say anything."""
+        circuits_of(source)
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source that has no circuits."""
