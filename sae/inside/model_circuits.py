@@ -224,11 +224,12 @@ class ModelCircuits:
         if not whole.heads.size:
             return []
         strongest = np.argsort(-np.abs(whole.heads), axis=None)[:n]
-        found = [np.unravel_index(number, whole.heads.shape) for number in strongest]
-        return self._taken_apart(feature, row, [tuple(map(int, one)) for one in found], whole)
+        layers, heads, tokens = np.unravel_index(strongest, whole.heads.shape)
+        found = list(zip(layers.tolist(), heads.tolist(), tokens.tolist(), strict=True))
+        return self._taken_apart(feature, row, found, whole)
 
     def _taken_apart(
-        self, feature: int, row: _Row, found: Sequence[tuple[int, ...]], whole: Attribution
+        self, feature: int, row: _Row, found: Sequence[tuple[int, int, int]], whole: Attribution
     ) -> list[Read]:
         """Heads (layer, head, token) of a row, with what each read at its token."""
         deepest = max((layer for layer, _, _ in found), default=0)
