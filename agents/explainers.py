@@ -14,6 +14,7 @@ from .baselines.paper import RELEASED, SagePaper
 from .budget import Budget
 from .hints import Hinted, hints_of
 from .inside.attribution import ByAttribution
+from .inside.circuitlens import CircuitLens
 from .inside.weightlens import WeightLens
 from .loop import run_loop
 from .minds.choice import FORMS, Mind
@@ -46,6 +47,7 @@ class Sage:
 INSIDE: dict[str, Explainer] = {
     # Golimblevskaia et al. 2025.
     "weightlens": WeightLens(),
+    "circuitlens": CircuitLens(),
     "attribution": ByAttribution(),
 }
 

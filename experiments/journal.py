@@ -16,6 +16,8 @@ a time; any number may read it meanwhile.
     asked        yes      {"digest", "expected"}: an attempt at a call is about to be sent
     call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
+    circuit      yes      the attribution graph that `circuitlens` found: see
+                          `sagescope.agents.inside.circuit_graph`
     hinted       yes      {"explainer", "explanation", "why", "probes"}: what a hint said of it;
                           attempts share these
     losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from ..agents.hints import Hint
 from ..sae.evidence import Evidence
 from ..sae.inside.attribution import Attributions
+from ..sae.inside.circuits import Circuits
 from ..sae.inside.token_vectors import TokenVectors
 from ..sae.outputs import Losses, Outputs, Promoted, Steering
 from ..sae.source import FeatureSource
@@ -65,6 +66,11 @@ class RecordedSource:
     def attributions(self) -> Attributions | None:
         """Those of the source, if it has any; they are always the same."""
         return getattr(self._source, "attributions", None)
+
+    @property
+    def circuits(self) -> Circuits | None:
+        """Those of the source, if it has any; they are always the same."""
+        return getattr(self._source, "circuits", None)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""

@@ -18,6 +18,7 @@ from ..agents.records import Outcome
 from ..agents.rules.match import predict
 from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
+from .circuit_figure import circuit_figure, circuit_style
 from .journal import Run
 from .page import environment, template
 from .quartiles import low_activation, low_activation_line
@@ -120,6 +121,8 @@ def _template() -> Any:
         recalls_of=recalls_of,
         low_activation=low_activation,
         group_line=group_line,
+        circuit_figure=circuit_figure,
+        circuit_style=circuit_style,
     )
     return template(made, "report.html.j2")
 

@@ -62,6 +62,7 @@ class Transcript:
     facts, exemplars: the payloads of its events of those kinds (see `jobs`). verdicts: the latest of
     each hypothesis, by its number. items: texts that were made from the explanation, and what they
     did. result: None while it is not done. traceback: of the error that ended it.
+    circuit: its attribution graph, where an explainer found one (see `circuit_figure`).
     """
 
     feature: int
@@ -74,6 +75,7 @@ class Transcript:
     items: tuple[Item, ...]
     result: Result | None
     traceback: str | None
+    circuit: dict[str, Any] | None = None
 
     def trials_of(self, hypothesis: int) -> list[Trial]:
         """The probes of one hypothesis."""
@@ -101,6 +103,7 @@ class Transcript:
             "notes": list(self.notes),
             "items": [item.model_dump() for item in self.items],
             "traceback": self.traceback,
+            **({"circuit": self.circuit} if self.circuit else {}),
         }
 
 
@@ -141,6 +144,7 @@ def transcript_of(run: Run, feature: int) -> Transcript:
             ),
             result=result_of(run, feature),
             traceback=concluded.get("traceback"),
+            circuit=_last(events, "circuit"),
         )
 
 

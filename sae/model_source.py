@@ -14,6 +14,7 @@ from .errors import FeatureError
 from .evidence import Evidence
 from .host import ActivationHost, Firing
 from .inside.model_attribution import ModelAttributions
+from .inside.model_circuits import ModelCircuits
 from .inside.model_token_vectors import ModelTokenVectors
 from .joined import HostPart
 from .loading import load_sae
@@ -167,6 +168,10 @@ class ModelSource:
         return ModelLosses(self.reader.subject)
 
     @cached_property
+    def circuits(self) -> ModelCircuits:
+        """What its features read of what the model wrote before, and of features of upstream SAEs."""
+        return ModelCircuits(self.reader, self.upstream)
+
     def token_vectors(self) -> ModelTokenVectors:
         """What its weights say of tokens, beside what upstream SAEs hand on."""
         return ModelTokenVectors(self.reader, self.upstream)

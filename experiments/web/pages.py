@@ -19,7 +19,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 
-from ..page import environment
+from ..circuit_figure import circuit_figure
+from ..page import TEMPLATES, environment
 from ..sessions.views import Scale
 from ..summary import (
     BANDS,
@@ -121,6 +122,7 @@ def _environment() -> Environment:
     made.globals.update(
         address=address,
         pieces=pieces,
+        circuit_figure=circuit_figure,
         group_line=group_line,
         counts_of=counts_of,
         scores_of=scores_of,
@@ -163,6 +165,7 @@ def static_files() -> dict[str, Static]:
     """All of them, by name: no path that somebody sends is ever opened."""
     found = {
         "web.css": (HERE / "static" / "web.css", "text/css; charset=utf-8"),
+        "circuit.css": (TEMPLATES / "circuit.css", "text/css; charset=utf-8"),
         "web.js": (HERE / "static" / "web.js", "text/javascript; charset=utf-8"),
         "icon.svg": (HERE / "static" / "icon.svg", "image/svg+xml"),
         "htmx.js": (_htmx(), "text/javascript; charset=utf-8"),
