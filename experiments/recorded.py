@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ..sae.evidence import Evidence
+from ..sae.inside.attention import Attention
 from ..sae.outputs import Losses, Outputs, Promoted, Steering
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
@@ -52,6 +53,11 @@ class RecordedSource:
         """Those of the source, if it has any (see `sagescope.sae.outputs`)."""
         found: Losses | None = getattr(self._source, "losses", None)
         return found and RecordedLosses(found, self._run)
+
+    @property
+    def attention(self) -> Attention | None:
+        """That of the source, if it has any: from weights, so that nothing of it is written down."""
+        return getattr(self._source, "attention", None)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""

@@ -11,8 +11,9 @@ from .collect import Readers
 from .corpus import load_corpus
 from .encoder import LatentReader
 from .errors import FeatureError
-from .evidence import Evidence
+from .evidence import Evidence, SplitEvidence
 from .host import ActivationHost, Firing
+from .inside.head import HeadAttention
 from .joined import HostPart
 from .loading import load_sae
 from .model_losses import ModelLosses
@@ -159,8 +160,16 @@ class ModelSource:
         """How well its subject model foretells texts."""
         return ModelLosses(self.reader.subject)
 
+    @cached_property
+    def attention(self) -> HeadAttention:
+        """What the attention head that its SAE reads gives its features. Asks for the evidence."""
+        return HeadAttention(self.reader, self._explain)
+
+    def _explain(self) -> SplitEvidence:
+        return self.evidence.reader("explainer").split("explain")
+
     def _typical_max(self, feature: int) -> float:
-        return self.evidence.reader("explainer").split("explain").stats(feature).typical_max
+        return self._explain().stats(feature).typical_max
 
     def id(self, feature: int) -> FeatureId:
         """The name of one of its features."""
