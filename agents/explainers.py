@@ -10,6 +10,7 @@ from .baselines.best_of import BestOf
 from .baselines.one_shot import OneShot
 from .baselines.paper import RELEASED, SagePaper
 from .budget import Budget
+from .inside.attention_rules import AttentionRules
 from .loop import run_loop
 from .minds.choice import FORMS, Mind
 from .output_side import OutputSide
@@ -39,6 +40,8 @@ EXPLAINERS: dict[str, Explainer] = {
     "sage:no-negatives": Sage(Ablation(negatives=False)),
     "sage:model-verdicts": Sage(Ablation(verdicts="model")),
     "output-side": OutputSide(),
+    # Friedman et al. 2025: SAEs on one attention head.
+    "attention-rules": AttentionRules(),
     # The matched rival: what `sage` is shown first, answered at once.
     "one-shot": OneShot(),
     "one-shot:contrastive": OneShot("contrastive"),

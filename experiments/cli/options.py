@@ -149,6 +149,7 @@ EXPLAINERS = (
     "sage:no-negatives",
     "sage:model-verdicts",
     "output-side",
+    "attention-rules",
     "one-shot",
     "one-shot:contrastive",
     "one-shot:token-activation",
