@@ -26,7 +26,6 @@ from .cases import cases_of, text_of
 from .insertion import (
     Distractor,
     Effect,
-    Trial,
     bases,
     distractors,
     effects,
@@ -34,7 +33,7 @@ from .insertion import (
     trials,
     with_absence,
 )
-from .skip_grams import Chosen, Judged, choose, clauses_of, fitted, keys_of, unigram
+from .skip_grams import Chosen, Judged, choose, clauses_of, fitted, keys_of, pruned, stated, unigram
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -45,7 +44,8 @@ DESCRIBED, LABELS = 8, 3
 
 @dataclass
 class _Study:
-    """One feature under study. rule: what stands so far. stated: its hypothesis."""
+    """One feature under study. rule: what stands so far. stated: its hypothesis. rests_on: those
+    whose probes tested it."""
 
     task: Task
     loop: Investigation
@@ -56,6 +56,7 @@ class _Study:
     rule: Rule = field(default_factory=Rule)
     chosen: Chosen = field(default_factory=Chosen)
     stated: int | None = None
+    rests_on: tuple[int, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     async def skip_grams(self) -> None:
@@ -69,8 +70,14 @@ class _Study:
         if self.chosen.pairs:
             notebook = self.loop.notebook
             clauses = clauses_of(self.chosen, self.inputs, 0.5)
-            self.rule = fitted(clauses, Sample(notebook.split, notebook.feature))
+            self.rule = pruned(clauses, Sample(notebook.split, notebook.feature))
+            self.chosen = stated(self.chosen, self.rule, self.inputs)
+            self.notes.append(
+                f"{len(self.chosen.pairs)} of them earn their place on explain; these on "
+                f"{self.judged.split.name}: {self.judged.fit(self.rule)}."
+            )
             self.stated = self._add("skip-gram", self.rule)
+            self.rests_on = (self.stated,)
 
     async def absences(self) -> None:
         """Look for distractors, put them in, and add those that are verified to the rule."""
@@ -81,20 +88,25 @@ class _Study:
         if neutral is None:
             return
         notebook = self.loop.notebook
-        avoid = [neutral, *(one.token for one in found)]
+        avoid = [one.token for one in found]
         texts = bases(self.rule, notebook.split, notebook.feature, avoid)
         keys = [key for clause in self.rule.clauses for key in keys_of(clause)]
         made = trials(texts, keys, found, neutral, self.task.source, self.task.seed)
+        assert self.stated is not None
         hypothesis = self.stated
-        assert hypothesis is not None
-        if found and made:
+        if found:
             supposed = with_absence(self.rule, [_supposed(one, neutral) for one in found])
             hypothesis = self._add("absence", supposed, parent=self.stated)
-        run = await self._run(made, hypothesis)
+        # Pair rules answer for texts as they are and without their key, absence rules for the others.
+        designs = [
+            trial.design(hypothesis if trial.copies else self.stated, trial.tokens[-1])
+            for trial in made
+        ]
+        run = list(zip(made, await self._probe(designs), strict=False))
         measured = effects(run, found, neutral)
-        self.notes += [str(one) for one in measured if one.by_copies]
-        if any(one.verified for one in measured):
-            self._blocked_by([one for one in measured if one.verified], hypothesis, len(found))
+        self.notes += [str(one) for one in measured]
+        if verified := [one for one in measured if one.verified]:
+            self._blocked_by(verified, hypothesis, len(found))
 
     def _blocked_by(self, verified: Sequence[Effect], hypothesis: int, supposed: int) -> None:
         notebook = self.loop.notebook
@@ -108,6 +120,7 @@ class _Study:
             self.notes.append("It does worse with them, so the rule stays without.")
             return
         self.rule = fitted(rule.clauses, Sample(notebook.split, notebook.feature))
+        self.rests_on = (*self.rests_on, hypothesis)
         if len(verified) < supposed:
             hypothesis = self._add("absence", self.rule, parent=hypothesis)
         self.stated = hypothesis
@@ -122,6 +135,11 @@ class _Study:
         texts = {
             cell: tokens for (cell, tokens), now in zip(texts.items(), cut, strict=True) if now == tokens
         }  # fmt: skip
+        if len(texts) < count.CELLS:
+            self.notes.append(
+                "A count was not tried: tokens that would be counted cannot stand side by side."
+            )
+            return
         hypothesis = self._add("counting", count.rule_of(guess))
         probes = count.designs(texts, guess, hypothesis)
         outcomes = await self._probe(probes)
@@ -132,9 +150,10 @@ class _Study:
         }
         grid = count.grid_of(fires)
         found = replace(guess, least=grid.least)
+        why = "" if grid.is_difference else ", which does not show a difference, so it is no rule"
         self.notes.append(
             f"Firing grid of 0 to {count.MOST} of each in texts of {guess.length} tokens: “{found}” is "
-            f"wrong in {grid.wrong(grid.least)} of {len(fires)} cells."
+            f"wrong in {grid.wrong(grid.least)} of {len(fires)} cells{why}."
         )
         if grid.is_difference:
             self._counted(found, hypothesis, found != guess)
@@ -143,6 +162,7 @@ class _Study:
         notebook = self.loop.notebook
         clauses = count.clauses_of(found, 0.5)
         rule = fitted(clauses, Sample(notebook.split, notebook.feature))
+        tested = (hypothesis,)
         if is_new:
             hypothesis = self._add("counting", rule, parent=hypothesis)
         mine, theirs = self.judged.fit(rule), self.judged.fit(self.rule)
@@ -151,6 +171,7 @@ class _Study:
         )
         if mine.f1 > theirs.f1:
             self.rule, self.stated, self.chosen = rule, hypothesis, Chosen()
+            self.rests_on = tested
 
     def explanation(self) -> Explanation:
         """What stands, in words, with its table."""
@@ -173,16 +194,13 @@ class _Study:
             coverage=coverage(rule, notebook),
             notes=(self.inputs.assumed, *self.notes),
             hypothesis=self.stated,
+            rests_on=self.rests_on,
             cases=cases,
         )
 
     def _add(self, kind: str, rule: Rule, parent: int | None = None) -> int:
         [one] = self.loop.add([Proposal(kind, _description(rule.clauses), rule, parent)])
         return one.id
-
-    async def _run(self, made: Sequence[Trial], hypothesis: int) -> list[tuple[Trial, Outcome]]:
-        designs = [trial.design(hypothesis, trial.tokens[-1]) for trial in made]
-        return list(zip(made, await self._probe(designs), strict=False))
 
     async def _probe(self, designs: Sequence[ProbeDesign]) -> list[Outcome]:
         outcomes = await self.loop.probe(designs)

@@ -132,7 +132,7 @@ def _outnumbered(
 def _why(missing: object) -> str:
     if not isinstance(missing, Near):
         return "elsewhere in the text"
-    names = ", ".join(f"“{visible(value.strip())}”" for value in missing.match.values[:3])
+    names = ", ".join(f"“{visible(value.strip() or value)}”" for value in missing.match.values[:3])
     more = " …" if len(missing.match.values) > 3 else ""
     if missing.negated:
         return f"{names}{more} stands before"

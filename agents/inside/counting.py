@@ -24,6 +24,7 @@ from .skip_grams import Judged
 
 #: The grid has 0 … MOST of each.
 MOST = 4
+CELLS = (MOST + 1) ** 2
 #: A token counts where its |S| is at least this share of the strongest on its side; so many at most.
 SHARE, NAMES = 0.5, 8
 #: Queries that shares are looked at from; they may differ by this factor at most between x and y, and
@@ -46,7 +47,7 @@ class Counting:
 
     def __str__(self) -> str:
         plus, minus = (
-            " or ".join(f"“{visible(token.strip())}”" for token in names)
+            " or ".join(f"“{visible(token.strip() or token)}”" for token in names)
             for names in (self.plus, self.minus)
         )
         return f"at least {self.least} more of {plus} than of {minus} in the text so far"

@@ -17,6 +17,7 @@ import numpy as np
 from ...sae.evidence import SplitEvidence
 from ...sae.inside.attention import Attention, HeadInputs, Values
 from ...sae.source import FeatureSource
+from ...sae.visible import visible
 from ..loop import ProbeDesign
 from ..records import Outcome
 from ..rules.language import Rule
@@ -85,7 +86,11 @@ class Trial:
     def design(self, hypothesis: int, query: str) -> ProbeDesign:
         """The prediction: it fires where key and query are there and no distractor is."""
         fires = self.kind in ("original", "neutral")
-        purpose = f"{self.copies} × {self.inserted.strip()} put in" if self.copies else self.kind
+        purpose = (
+            f"{self.copies} × {self.inserted.strip() or self.inserted!r} put in"
+            if self.copies
+            else self.kind
+        )
         text = "".join(self.tokens)
         return ProbeDesign(hypothesis, purpose, text, fires, query if fires else None)
 
@@ -111,13 +116,16 @@ class Effect:
         return (neutral - own) / self.without >= DROP
 
     def __str__(self) -> str:
+        name = f"Distractor “{visible(self.distractor.token.strip() or self.distractor.token)}”"
+        if not self.by_copies:
+            return f"{name} could not be tried: no text takes it in as a token of its own."
         changes = " and ".join(
-            f"{copies} × to {own:.3g} (the neutral “{self.neutral.strip()}”: {control:.3g})"
+            f"{copies} × to {own:.3g} (the neutral “{visible(self.neutral.strip())}”: {control:.3g})"
             for copies, (own, control) in self.by_copies.items()
         )
         word = "verified" if self.verified else "not verified, so left out of the rule"
         return (
-            f"Distractor “{self.distractor.token.strip()}”, {word}: put before the query it takes "
+            f"{name}, {word}: put before the query it takes "
             f"the activation from {self.without:.3g} {changes}."
         )
 

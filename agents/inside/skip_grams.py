@@ -4,19 +4,19 @@ Pairs are ranked by what the weights say a key adds to the feature's pre-activat
 looks for it: (the share of its attention that q gives k) × S(k), see `sae.inside.attention`. How many
 pairs make the rule, and how far before the query the key may stand, is chosen on the `select` split
 by F1 on tokens at their natural rate; Friedman et al. 2025 (section 4) show curves over 4 to 4096
-rules instead. Levels are fitted on the `explain` split.
+rules instead. Levels are fitted on the `explain` split, and clauses that earn nothing there are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...sae.evidence import SplitEvidence
 from ...sae.inside.attention import Attention, HeadInputs, Values
-from ..rules.fitting import refit
+from ..rules.fitting import prune, refit
 from ..rules.language import MAX_VALUES, Clause, Condition, Match, Near, Rule, current
 from ..rules.match import Matcher
 from ..rules.sample import Sample, matcher_of
@@ -27,6 +27,8 @@ KEYS, QUERIES = 100, 100
 COUNTS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 #: How far before the query a key may stand, in tokens; None is anywhere.
 WINDOWS: tuple[int | None, ...] = (None, 8, 1)
+#: Clauses of a rule, before those are left out that earn nothing.
+LONGEST = 24
 #: A split that fires on fewer tokens chooses nothing.
 FEWEST = 3
 
@@ -195,6 +197,32 @@ def clause_of(pairs: Sequence[Pair], inputs: HeadInputs, window: int | None) -> 
 def fitted(clauses: Sequence[Clause], sample: Sample) -> Rule:
     """The rule of these clauses with levels as the `explain` split has them."""
     return Rule(clauses=tuple(refit(sample, clauses)), unit=sample.unit)
+
+
+def pruned(clauses: Sequence[Clause], sample: Sample) -> Rule:
+    """The same without clauses that do not earn there what their conditions cost, as for the miner.
+
+    Only the LONGEST with the most activation are looked at. Where none earns it, that with the most
+    stays, so that it can be read and scored.
+    """
+    mass = [float(sample.weighted_squares[sample.clause(clause)].sum()) for clause in clauses]
+    order = sorted(range(len(clauses)), key=lambda at: -mass[at])[:LONGEST]
+    rule = fitted([clauses[at] for at in order], sample)
+    kept = prune(sample, rule.clauses) or rule.clauses[:1]
+    return rule.model_copy(update={"clauses": tuple(kept)})
+
+
+def stated(chosen: Chosen, rule: Rule, inputs: HeadInputs) -> Chosen:
+    """The chosen pairs that a rule still says."""
+
+    def is_said(pair: Pair) -> bool:
+        key = inputs.tokens[pair.key]
+        if pair.query is None:
+            return any(not keys_of(one) and key in queries_of(one) for one in rule.clauses)
+        query = inputs.tokens[pair.query]
+        return any(key in keys_of(one) and query in queries_of(one) for one in rule.clauses)
+
+    return replace(chosen, pairs=tuple(pair for pair in chosen.pairs if is_said(pair)))
 
 
 def unless(clause: Clause, distractors: Sequence[str]) -> Clause:
