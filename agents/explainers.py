@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from ..sae.errors import MindError, UnknownName
 from .ablations import Ablated, Ablation
@@ -10,7 +11,10 @@ from .baselines.best_of import BestOf
 from .baselines.one_shot import OneShot
 from .baselines.paper import RELEASED, SagePaper
 from .budget import Budget
+from .hints import Hinted, hints_of
 from .inside.attention_rules import AttentionRules
+from .inside.attribution import ByAttribution
+from .inside.weightlens import WeightLens
 from .loop import run_loop
 from .minds.choice import FORMS, Mind
 from .output_side import OutputSide
@@ -20,16 +24,32 @@ from .task import Explainer, Task
 
 @dataclass(frozen=True)
 class Sage:
-    """The loop of hypotheses, probes and counterexamples, with any mind."""
+    """The loop of hypotheses, probes and counterexamples, with any mind.
+
+    hints: names of explainers in INSIDE, whose explanations stand beside the mind's hypotheses.
+    """
 
     ablation: Ablation = field(default_factory=Ablation)
+    hints: tuple[str, ...] = ()
 
     async def explain(self, task: Task) -> Conclusion:
         """Run the loop. See Explainer."""
         loop = task.investigation(**self.ablation.settings)
         loop.mind = Ablated(loop.mind, self.ablation)
+        if self.hints and loop.fires:
+            told = await hints_of(task, [(name, INSIDE[name]) for name in self.hints])
+            loop.mind = Hinted(loop.mind, told)
         return await run_loop(loop)
 
+
+#: What looks inside the model; needs no language model, and gives a rule.
+INSIDE: dict[str, Explainer] = {
+    # Golimblevskaia et al. 2025.
+    "weightlens": WeightLens(),
+    "attribution": ByAttribution(),
+    # Friedman et al. 2025: SAEs on one attention head.
+    "attention-rules": AttentionRules(),
+}
 
 EXPLAINERS: dict[str, Explainer] = {
     "sage": Sage(),
@@ -40,8 +60,6 @@ EXPLAINERS: dict[str, Explainer] = {
     "sage:no-negatives": Sage(Ablation(negatives=False)),
     "sage:model-verdicts": Sage(Ablation(verdicts="model")),
     "output-side": OutputSide(),
-    # Friedman et al. 2025: SAEs on one attention head.
-    "attention-rules": AttentionRules(),
     # The matched rival: what `sage` is shown first, answered at once.
     "one-shot": OneShot(),
     "one-shot:contrastive": OneShot("contrastive"),
@@ -57,6 +75,7 @@ EXPLAINERS: dict[str, Explainer] = {
     # SAGE, arXiv 2511.20820: as published, and as its released code runs.
     "sage-paper": SagePaper(),
     "sage-paper:released": RELEASED,
+    **INSIDE,
 }
 
 #: What explainers need that do not fit into what a language model has by default.
@@ -72,13 +91,50 @@ def check(explainer: str, mind: Mind) -> None:
 
     Whether there is such a mind, and its key, is `mind.check`'s to say.
     """
-    if explainer not in EXPLAINERS:
-        raise UnknownName("explainer", explainer, EXPLAINERS)
-    if _needs_language_model(EXPLAINERS[explainer]) and not mind.is_language_model:
+    if _needs_language_model(explainer_named(explainer)) and not mind.is_language_model:
         raise MindError(
             f"The explainer {explainer!r} needs a language model, and the mind {mind.name!r} is "
             f"none: name one with --mind ({', '.join(FORMS)})."
         )
+
+
+def explainer_named(name: str) -> Explainer:
+    """The explainer of that name: one of EXPLAINERS, or the loop with hints ("sage+weightlens").
+
+    Raises UnknownName for none, MindError for hints to what is not the loop.
+    """
+    plain, *hints = name.split("+")
+    if name in EXPLAINERS or not hints:
+        if name not in EXPLAINERS:
+            raise UnknownName("explainer", name, EXPLAINERS)
+        return EXPLAINERS[name]
+    found = explainer_named(plain)
+    if unknown := [hint for hint in hints if hint not in INSIDE]:
+        raise UnknownName("hint", unknown[0], INSIDE)
+    if not isinstance(found, Sage):
+        raise MindError(
+            f"Hints are hypotheses for the loop, and {plain!r} has none: leave them out, or take "
+            f"--explainer sage."
+        )
+    return replace(found, hints=tuple(one for one in INSIDE if one in hints))
+
+
+def with_hints(explainer: str, hints: Iterable[str]) -> str:
+    """The name of an explainer that is told hints, in one order however they were given.
+
+    Raises as `explainer_named`.
+    """
+    plain, *known = explainer.split("+")
+    asked = {*known, *hints}
+    if not asked:
+        return explainer
+    explainer_named("+".join([plain, *asked]))
+    return "+".join([plain, *(one for one in INSIDE if one in asked)])
+
+
+def plain_name(explainer: str) -> str:
+    """The name of an explainer without its hints."""
+    return explainer.partition("+")[0]
 
 
 def _needs_language_model(explainer: Explainer) -> bool:
@@ -89,4 +145,4 @@ def _needs_language_model(explainer: Explainer) -> bool:
 
 def usual_budget(explainer: str, is_language_model: bool) -> Budget:
     """The caps for each feature where nobody has chosen any."""
-    return NEEDS.get(explainer) or Budget.for_mind(is_language_model)
+    return NEEDS.get(plain_name(explainer)) or Budget.for_mind(is_language_model)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..sae.source import FeatureSource
 from .budget import Spending
+from .hints import HintLog, NoLog
 from .loop import Investigation, Recorder
 from .minds.choice import Mind
 from .records import Conclusion
@@ -17,7 +18,7 @@ class Task:
     """One feature to explain, and what may be used for it.
 
     spending: counts what it takes, and holds the caps. record: is told hypotheses, probes,
-    outcomes and verdicts as they happen.
+    outcomes and verdicts as they happen. hints: keeps what hints said.
     """
 
     source: FeatureSource
@@ -26,6 +27,7 @@ class Task:
     spending: Spending
     seed: int
     record: Recorder
+    hints: HintLog = field(default_factory=NoLog)
 
     def investigation(self, **settings: object) -> Investigation:
         """The loop, about to begin. settings: of the mind."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.budget import Budget, Charge, Spending
-from ..agents.explainers import EXPLAINERS, Task, check
+from ..agents.explainers import Task, check, explainer_named, plain_name
 from ..agents.llm.client import Attempts, Reply, Request, Usage, provider_and_model
 from ..agents.llm.prices import Price, price_of
 from ..agents.minds.choice import PLAIN_MINDS, Mind
@@ -41,7 +41,7 @@ class Later:
         return cls(output, k - 1, 0, output * (k - 1), after_first=True)
 
 
-_SAGE, _ONE_CALL = Later(930, 3, 6940, 1665), Later(600)
+_SAGE, _ONE_CALL, _NONE = Later(930, 3, 6940, 1665), Later(600), Later(0)
 #: By explainer, from runs with scripted replies: `sage` as `python benchmarks/minds.py --only sizes`
 #: prints it; SAGE as published where each hypothesis is settled by its first test.
 TYPICAL = {
@@ -62,6 +62,8 @@ TYPICAL = {
     "best-of-8": Later.samples(8, 600),
     "sage-paper": Later(300, 14, 5600, 2100),
     "sage-paper:released": Later(300, 14, 21000, 2100, after_first=True),
+    "weightlens": _NONE,
+    "attribution": _NONE,
 }
 
 
@@ -115,10 +117,12 @@ async def estimate(
         spending = Spending(budget)
         task = Task(source, feature, thinker, spending, seed, lambda kind, *records: None)
         try:
-            await EXPLAINERS[explainer].explain(task)
+            await explainer_named(explainer).explain(task)
             found.append(Estimate(feature, 0, 0, 0.0, 0, 0, 0.0))
         except _Heard as heard:
-            found.append(_reckoned(feature, heard.request, TYPICAL[explainer], client, budget))
+            found.append(
+                _reckoned(feature, heard.request, TYPICAL[plain_name(explainer)], client, budget)
+            )
     return found
 
 

@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from ..agents.budget import Spending
-from ..agents.explainers import EXPLAINERS, Task
+from ..agents.explainers import Task, explainer_named
 from ..agents.minds.choice import Mind
 from ..agents.records import Conclusion, Explanation, Record
 from ..sae.errors import BudgetExhausted, JournalError, ServiceError
@@ -17,7 +17,7 @@ from ..sae.source import FeatureSource
 from .calls import RunCalls
 from .facts import exemplars_of, facts_of
 from .journal import Run
-from .recorded import RecordedSource
+from .recorded import RecordedSource, RunHints
 from .scored import explanation_in, sentence
 
 if TYPE_CHECKING:
@@ -118,8 +118,9 @@ class RunExplainer:
             spending=spending,
             seed=job.seed,
             record=record,
+            hints=RunHints(self.run, feature),
         )
-        conclusion = await EXPLAINERS[job.explainer].explain(task)
+        conclusion = await explainer_named(job.explainer).explain(task)
         for kind, records in (("probe", conclusion.probes), ("outcome", conclusion.outcomes)):
             record(kind, *(one for one in records if (kind, _number(one)) not in written))
         return conclusion

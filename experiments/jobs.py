@@ -93,7 +93,10 @@ class Job:
 
     def config(self, source: FeatureSource) -> dict[str, Any]:
         """What decides the results, as JSON; a run is gone on with only under the same."""
+        # Scores do not depend on it, and runs without are as they ever were.
+        upstream = [other.sae.digest for other in getattr(source, "upstream", ())]
         return {
+            **({"upstream": upstream} if upstream else {}),
             "subject": source.subject,
             "sae": source.sae,
             "evidence": source.key,

@@ -16,6 +16,8 @@ a time; any number may read it meanwhile.
     asked        yes      {"digest", "expected"}: an attempt at a call is about to be sent
     call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
+    hinted       yes      {"explainer", "explanation", "why", "probes"}: what a hint said of it;
+                          attempts share these
     losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     said_at_once yes      {"explanation", "spent"}: what the same mind says in one call, a control
@@ -53,6 +55,7 @@ LASTING = (
     "call",
     "exemplars",
     "facts",
+    "hinted",
     "looked",
     "measured",
     "session",

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.budget import Budget, Spending
-from ..agents.explainers import EXPLAINERS, Task
+from ..agents.explainers import EXPLAINERS, INSIDE, Task, plain_name
+from ..agents.hints import HINT
 from ..agents.minds.choice import PLAIN_MINDS, Mind
 from ..agents.records import Explanation, Hypothesis
 from ..agents.rules.fitting import cost
@@ -29,13 +30,15 @@ from .recorded import RecordedSource
 
 def why_none(config: Mapping[str, Any], prompts: Path | None) -> str:
     """Why a run has no such control; "" where it has. config: the run's. prompts: edited templates."""
-    explainer, mind = config["explainer"], config["mind"]
+    explainer, mind = plain_name(config["explainer"]), config["mind"]
     if explainer == "session":
         return "in a session nobody is asked at once"
     if "one-shot" in explainer:
         return "the explanation is made at once itself"
     if explainer == "output-side":
         return "the explanation is of what the feature does, not of what it responds to"
+    if explainer in INSIDE:
+        return f"{explainer} asks no mind"
     if mind in PLAIN_MINDS and explainer.partition(":")[0] != "sage":
         return f"{explainer} with the mind {mind} has no first hypotheses"
     if mind not in PLAIN_MINDS and ":" not in mind:
@@ -84,7 +87,9 @@ def _first(source: FeatureSource, run: Run, feature: int) -> Explanation:
         proposed = [
             Hypothesis.model_validate(event.payload)
             for event in run.attempt(feature)
-            if event.kind == "hypothesis" and event.payload["round"] == 0
+            if event.kind == "hypothesis"
+            and event.payload["round"] == 0
+            and not event.payload["kind"].startswith(HINT)
         ]
     split = source.evidence.reader("explainer").split("explain")
     rules = [one.rule for one in proposed if one.rule and one.rule.clauses]

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from ..agents.hints import Hint
 from ..sae.evidence import Evidence
 from ..sae.inside.attention import Attention
+from ..sae.inside.attribution import Attributions
+from ..sae.inside.token_vectors import TokenVectors
 from ..sae.outputs import Losses, Outputs, Promoted, Steering
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
@@ -58,6 +61,16 @@ class RecordedSource:
     def attention(self) -> Attention | None:
         """That of the source, if it has any: from weights, so that nothing of it is written down."""
         return getattr(self._source, "attention", None)
+
+    @property
+    def token_vectors(self) -> TokenVectors | None:
+        """Those of the source, if it has any; they are quick, and always the same."""
+        return getattr(self._source, "token_vectors", None)
+
+    @property
+    def attributions(self) -> Attributions | None:
+        """Those of the source, if it has any; they are always the same."""
+        return getattr(self._source, "attributions", None)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""
@@ -113,6 +126,24 @@ class RecordedOutputs:
         found = await self._outputs.steered(feature, prompts, **how)
         self._run.write("steered", {"asked": asked, "found": asdict(found)}, feature)
         return found
+
+
+class RunHints:
+    """What hints said of a feature, written into a run: an attempt that is gone on with hears the same."""
+
+    def __init__(self, run: Run, feature: int):
+        self._run, self._feature = run, feature
+
+    def find(self, explainer: str) -> Hint | None:
+        """See HintLog."""
+        with self._run.reading(self._feature):
+            events = self._run.events(self._feature, ["hinted"])
+            said = [Hint.model_validate(event.payload) for event in events]
+        return next((one for one in reversed(said) if one.explainer == explainer), None)
+
+    def keep(self, hint: Hint) -> None:
+        """See HintLog."""
+        self._run.write("hinted", hint.model_dump(), self._feature)
 
 
 class RecordedLosses:

@@ -157,7 +157,7 @@ def context_pieces(story: Transcript, context: Context) -> list[Piece]:
 
 def figures_of(case: RuleCase) -> str:
     """What stands behind a line of the table, on one line."""
-    return ", ".join(f"{name} {two_decimals(value)}" for name, value in case.figures.items())
+    return ", ".join(f"{name} {value:.3g}" for name, value in case.figures.items())
 
 
 def _pieces(

@@ -103,7 +103,7 @@ def _cases(cases: Sequence[RuleCase], story: Transcript) -> Iterator[RenderableT
     """Each line of the rule, with contexts in which it holds and in which it is blocked."""
     for case in cases:
         line = Text.assemble((f"{case.kind}  ", "bold"), visible(case.text))
-        figures = "".join(f", {name} {two_decimals(v)}" for name, v in case.figures.items())
+        figures = "".join(f", {name} {v:.3g}" for name, v in case.figures.items())
         yield line.append(f"  fired on {case.fired:,} of {case.tokens:,}{figures}", "dim")
         for mark, style, contexts in (("✓", "green", case.matches), ("✗", "red", case.blocked)):
             for context in contexts:

@@ -83,7 +83,7 @@ class LatentReader:
 
     subject, sae: what was joined. at: the hook point it reads. context: the longest row that the
     SAE was made for, in tokens, the BOS token included; room: without it. features: the latents it
-    computes, None for all.
+    computes, None for all. centres: whether it reads the residual stream without its mean over d_model.
 
     Raises SAEError for an SAE that does not fit the subject model or that asks for a preparation
     of it which cannot be had, FeatureError for latents that the SAE does not have.
@@ -99,7 +99,7 @@ class LatentReader:
         self.context = min(self.metadata.context_size or DEFAULT_CONTEXT, subject.max_context)
         self.room = self.context - self.prepend_bos
         refuse_unknown_scale(sae)
-        self._centres = centres(subject, sae, self.at)
+        self.centres = centres(subject, sae, self.at)
         self._head = self.metadata.hook_head_index
         self._module = sae.module.to(subject.device).eval()
         # Inputs and outputs of modules are flat where TransformerLens has [heads, d_head].
@@ -157,7 +157,7 @@ class LatentReader:
         """Activations at a hook point as the SAE has them: one head's, or centred."""
         if self._head is not None:
             found = self._by_head(found)[..., self._head, :]
-        if self._centres and at.in_residual_stream:
+        if self.centres and at.in_residual_stream:
             found = found.float() - found.float().mean(-1, keepdim=True)
         return found
 
@@ -167,7 +167,7 @@ class LatentReader:
             heads = self._by_head(whole).clone()
             heads[..., self._head, :] = made.to(heads.dtype)
             return heads.flatten(-2)
-        if self._centres and at.in_residual_stream:
+        if self.centres and at.in_residual_stream:
             made = made + whole.float().mean(-1, keepdim=True)
         return made
 

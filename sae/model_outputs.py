@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from .direction import Direction, alternating
+from .direction import Direction
 from .encoder import LatentReader
 from .errors import FeatureError, SAEError, TextError
+from .norms import LinearNorm
 from .outputs import Promoted, PromptSteering, Steering, TokenShift, TokenWeight
 from .resumed import Beginning
 from .source import check_feature
@@ -111,12 +112,7 @@ class ModelOutputs:
             return logits - logits.mean()
 
     def _normed(self, direction: torch.Tensor) -> torch.Tensor:
-        """The direction through the linear part of the final norm.
-
-        Families disagree on what its weight means (Gemma adds one to it), so the norm itself is
-        asked: it gives signs that alternate back as its weight, and a constant as nothing if it
-        takes the mean away.
-        """
+        """The direction through the linear part of the final norm."""
         subject = self.reader.subject
         try:
             path = subject.bridge.adapter.translate_transformer_lens_path("ln_final")
@@ -125,12 +121,7 @@ class ModelOutputs:
                 f"{subject.id} has no norm before its unembedding that Sagescope knows: steer the "
                 f"feature instead."
             ) from error
-        norm = subject.model.get_submodule(path)
-        signs = alternating(len(direction), subject.device).to(subject.dtype)
-        weight = (norm(signs) - norm(-signs)).float() * signs.float() / 2
-        if not (norm(signs.abs()) - norm(-signs.abs())).any():
-            direction = direction - direction.mean()
-        return weight * direction
+        return LinearNorm.of(subject.model.get_submodule(path), subject).passed(direction)
 
     @torch.inference_mode()
     def _promoted(self, feature: int, n: int) -> Promoted:
@@ -138,7 +129,9 @@ class ModelOutputs:
 
         def listed(order: torch.Tensor) -> tuple[TokenWeight, ...]:
             places = _highest(order, n)
-            return tuple(TokenWeight(self._token(i), i, float(weights[i])) for i in places)
+            return tuple(
+                TokenWeight(self.reader.subject.token(i), i, float(weights[i])) for i in places
+            )
 
         return Promoted(listed(weights), listed(-weights))
 
@@ -208,7 +201,7 @@ class ModelOutputs:
     ) -> PromptSteering:
         def likeliest(row: torch.Tensor) -> tuple[str, ...]:
             best = self._of_tokens(row).topk(LIKELIEST).indices
-            return tuple(self._token(i) for i in best.tolist())
+            return tuple(self.reader.subject.token(i) for i in best.tolist())
 
         return PromptSteering(
             kl=float((steered.exp() * (steered - plain)).sum()),
@@ -271,7 +264,9 @@ class ModelOutputs:
             columns = (shift, control, probability)
             places = _highest(order, n)
             return tuple(
-                TokenShift(self._token(i), i, *(float(column[i]) for column in columns))
+                TokenShift(
+                    self.reader.subject.token(i), i, *(float(column[i]) for column in columns)
+                )
                 for i in places
             )
 
@@ -283,14 +278,6 @@ class ModelOutputs:
     def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
         """Without the rows that only pad the vocabulary."""
         return values[: len(self.reader.subject.tokenizer)].cpu()
-
-    def _token(self, id: int) -> str:
-        """The string of a token of the vocabulary; parts of a character read as U+FFFD."""
-        tokenizer = self.reader.subject.tokenizer
-        shown = str(tokenizer.decode([id], clean_up_tokenization_spaces=False))
-        # SentencePiece drops the space before the first token of a text.
-        spaced = str(tokenizer.convert_ids_to_tokens(id)).startswith("▁")
-        return f" {shown}" if spaced and not shown.startswith(" ") else shown
 
 
 @dataclass(frozen=True, eq=False)

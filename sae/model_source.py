@@ -14,6 +14,8 @@ from .errors import FeatureError
 from .evidence import Evidence, SplitEvidence
 from .host import ActivationHost, Firing
 from .inside.head import HeadAttention
+from .inside.model_attribution import ModelAttributions
+from .inside.model_token_vectors import ModelTokenVectors
 from .joined import HostPart
 from .loading import load_sae
 from .model_losses import ModelLosses
@@ -32,7 +34,8 @@ class ModelSource:
     """The features of an SAE on its subject model.
 
     reader: the two, joined. evidence: what the features did on a corpus, now or on demand. host:
-    its part of one that several SAEs share, by default a host of its own. Close it, or use it as a
+    its part of one that several SAEs share, by default a host of its own. upstream: SAEs on the same
+    subject model whose features this one's are traced to (see `inside`). Close it, or use it as a
     context manager.
     """
 
@@ -41,8 +44,10 @@ class ModelSource:
         reader: LatentReader,
         evidence: Evidence | EvidenceOnDemand,
         host: HostPart | None = None,
+        upstream: Sequence[LatentReader] = (),
     ):
         self.reader = reader
+        self.upstream = tuple(upstream)
         self.host = host or ActivationHost(reader)
         self.subject, self.sae = reader.subject.id, reader.sae.name
         self.n_features = reader.sae.n_features
@@ -60,14 +65,16 @@ class ModelSource:
         dtype: str = "auto",
         root: Path | None = None,
         progress: bool = True,
+        upstream: Sequence[str] = (),
     ) -> ModelSource:
         """Load what the specs name; the evidence is collected, or found, when first asked for.
 
         Specs: see `subject`, `loading` and `corpus`. root, progress: see `collect`.
         """
-        reader = LatentReader(SubjectModel.load(subject, device=device, dtype=dtype), load_sae(sae))
-        text = load_corpus(corpus)
-        return cls(reader, EvidenceOnDemand(reader, text, tokens, root, progress))
+        model = SubjectModel.load(subject, device=device, dtype=dtype)
+        reader, *others = [LatentReader(model, load_sae(spec)) for spec in (sae, *upstream)]
+        evidence = EvidenceOnDemand(reader, load_corpus(corpus), tokens, root, progress)
+        return cls(reader, evidence, upstream=others)
 
     def __enter__(self) -> ModelSource:
         return self
@@ -167,6 +174,16 @@ class ModelSource:
 
     def _explain(self) -> SplitEvidence:
         return self.evidence.reader("explainer").split("explain")
+
+    @cached_property
+    def token_vectors(self) -> ModelTokenVectors:
+        """What its weights say of tokens, beside what upstream SAEs hand on."""
+        return ModelTokenVectors(self.reader, self.upstream)
+
+    @cached_property
+    def attributions(self) -> ModelAttributions:
+        """Which tokens of a text make its features fire."""
+        return ModelAttributions(self.reader)
 
     def _typical_max(self, feature: int) -> float:
         return self._explain().stats(feature).typical_max

@@ -166,6 +166,13 @@ class SubjectModel:
         rows = zip(clean, encoded["input_ids"], encoded["offset_mapping"], strict=True)
         return [Tokens(tuple(ids), _pieces(text, offsets)) for text, ids, offsets in rows]
 
+    def token(self, id: int) -> str:
+        """The string of a token of the vocabulary; parts of a character read as U+FFFD."""
+        shown = str(self.tokenizer.decode([id], clean_up_tokenization_spaces=False))
+        # SentencePiece drops the space before the first token of a text.
+        spaced = str(self.tokenizer.convert_ids_to_tokens(id)).startswith("▁")
+        return f" {shown}" if spaced and not shown.startswith(" ") else shown
+
     # ---------------------------------------------------------------- tokens to activations
 
     def activations(self, ids: torch.Tensor, at: HookPoint) -> torch.Tensor:
@@ -182,6 +189,28 @@ class SubjectModel:
 
         ids, and each of what is returned: as in `activations`.
         """
+        return self._until(ids, points)
+
+    def from_embeddings(
+        self, ids: torch.Tensor, embedded: torch.Tensor, at: HookPoint
+    ) -> torch.Tensor:
+        """As `activations`, with embeddings [batch, seq, d] in place of the tokens' own.
+
+        They stand for what the model's embedding gives for `ids`. Gradients flow back to them where
+        they are wanted.
+        """
+
+        def replace(_module: Any, _args: Any, _output: Any) -> torch.Tensor:
+            return embedded
+
+        with self.turn:
+            handle = self.model.get_input_embeddings().register_forward_hook(replace)
+            try:
+                return self._until(ids, [at])[0]
+            finally:
+                handle.remove()
+
+    def _until(self, ids: torch.Tensor, points: Sequence[HookPoint]) -> list[torch.Tensor]:
         distinct = list(dict.fromkeys(points))
         seen: dict[HookPoint, torch.Tensor] = {}
 

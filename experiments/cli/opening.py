@@ -32,6 +32,7 @@ def open_source(
     dtype: str,
     host: str | None = None,
     progress: bool = True,
+    upstream: Sequence[str] = (),
 ) -> ModelSource | RemoteSource:
     """The source that options name: loaded here, or that of a service."""
     from ...sae.model_source import ModelSource
@@ -45,6 +46,7 @@ def open_source(
             device=device,
             dtype=dtype,
             progress=progress,
+            upstream=upstream,
         )
     from ..service.remote import RemoteSource
 
@@ -53,6 +55,7 @@ def open_source(
         "--tokens": tokens != options.TOKENS,
         "--device": device != "auto",
         "--dtype": dtype != "auto",
+        "--upstream": bool(upstream),
     }
     if named := [name for name, is_chosen in chosen.items() if is_chosen]:
         raise typer.BadParameter(
@@ -82,8 +85,9 @@ def cluster(
     cpus: float,
     gpus: float | None,
     source: tuple[str, str | None, str, int, str, str, str | None],
+    upstream: Sequence[str] = (),
 ) -> Cluster | None:
-    """Where workers are hired, None without `--ray`. source: what `open_source` takes."""
+    """Where workers are hired, None without `--ray`. source, upstream: what `open_source` takes."""
     from functools import partial
 
     from .options import RAY_HERE
@@ -94,7 +98,7 @@ def cluster(
         return None
     from ..cluster import Cluster
 
-    make = partial(open_source, *source, progress=False)
+    make = partial(open_source, *source, progress=False, upstream=upstream)
     return Cluster(make, None if ray == RAY_HERE else ray, workers, cpus, gpus)
 
 
@@ -115,6 +119,13 @@ def indices(text: str, source: FeatureSource) -> list[int]:
         return FeatureList.parse(text).check(source.n_features)
     except FeatureError as error:
         raise typer.BadParameter(str(error), param_hint="--features") from None
+
+
+def hinted(explainer: str, hints: str | None) -> str:
+    """The explainer's name with hints, comma-separated. Raises as `explainers.with_hints`."""
+    from ...agents.explainers import with_hints
+
+    return with_hints(explainer, names(hints) or ())
 
 
 def budget(explainer: str, mind: str, **caps: float | None) -> Budget:

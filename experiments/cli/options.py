@@ -149,7 +149,6 @@ EXPLAINERS = (
     "sage:no-negatives",
     "sage:model-verdicts",
     "output-side",
-    "attention-rules",
     "one-shot",
     "one-shot:contrastive",
     "one-shot:token-activation",
@@ -159,10 +158,33 @@ EXPLAINERS = (
     "best-of-8",
     "sage-paper",
     "sage-paper:released",
+    "weightlens",
+    "attribution",
+    "attention-rules",
 )
+#: Of these, those that may be hints.
+HINTS = ("weightlens", "attribution", "attention-rules")
 Explainer = Annotated[
     str,
     typer.Option("--explainer", help=f"How explanations are made: {', '.join(EXPLAINERS)}."),
+]
+Hints = Annotated[
+    str | None,
+    typer.Option(
+        "--hints",
+        metavar="NAMES",
+        help="Explainers whose answers the loop tests as hypotheses beside its own, comma-separated: "
+        f"{', '.join(HINTS)}. The run's explainer is then called sage+NAME.",
+    ),
+]
+Upstream = Annotated[
+    str | None,
+    typer.Option(
+        "--upstream",
+        metavar="SAES",
+        help="Transcoders on earlier layers, comma-separated, that features are traced to by "
+        "explainers that look inside.",
+    ),
 ]
 MindName = Annotated[
     str,

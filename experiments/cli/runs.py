@@ -20,6 +20,8 @@ def explain(
     corpus: options.Corpus = options.CORPUS,
     tokens: options.Tokens = options.TOKENS,
     explainer: options.Explainer = "sage",
+    hints: options.Hints = None,
+    upstream: options.Upstream = None,
     mind: options.MindName = "rules",
     prompts: options.Prompts = None,
     seed: options.Seed = 0,
@@ -58,6 +60,7 @@ def explain(
     from ..jobs import explain as explain_features
     from ..terminal import ProgressBar
 
+    explainer = opening.hinted(explainer, hints)
     how: dict[str, Any] = {
         "explainer": explainer,
         "mind": mind,
@@ -78,16 +81,17 @@ def explain(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
     where = subject, sae, corpus, tokens, device, dtype, host
-    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where)
+    above = opening.names(upstream) or []
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where, above)
     if dry_run:
-        with opening.open_source(*where) as source:
+        with opening.open_source(*where, upstream=above) as source:
             indices = opening.indices(features, source)
             left = opening.left_in(run, journal, indices, retry_failed)
             output.print_estimate(source, left, how, run_budget, as_json)
         return
     with (
         opening.open_journal(journal, create=True) as file,
-        opening.open_source(*where) as source,
+        opening.open_source(*where, upstream=above) as source,
     ):
         indices = opening.indices(features, source)
         with ProgressBar() as bar:

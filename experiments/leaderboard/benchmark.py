@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.budget import Budget
-from ...agents.explainers import EXPLAINERS, usual_budget
+from ...agents.explainers import explainer_named, usual_budget
 from ...agents.minds.choice import Mind
-from ...sae.errors import BenchmarkError, UnknownName
+from ...sae.errors import BenchmarkError
 from ...sae.source import FeatureSource
 from ..jobs import Job, beside_random_weights, run_to_end, work
 from ..journal import Journal
@@ -49,8 +49,7 @@ def run_benchmark(
     where source or simulator are not what the manifest was frozen on, UnknownName for an unknown
     explainer or mind, JournalError where a run of that name has other settings.
     """
-    if explainer not in EXPLAINERS:
-        raise UnknownName("explainer", explainer, EXPLAINERS)
+    explainer_named(explainer)
     thinker = Mind(mind)
     thinker.check()
     for seed in seeds or ():

@@ -16,10 +16,10 @@ from ..encoder import LatentReader
 from ..errors import SAEError
 from ..evidence import SplitEvidence
 from ..progress import bar
-from ..source import check_feature
 from ..subject import SubjectModel
 from ..windows import batches, cut
 from .attention import HeadInputs, Reach, Values
+from .preactivation import check_linear, encoder_row
 
 _OUTPUT = re.compile(r"blocks\.(\d+)\.attn\.o\.hook_in")
 #: Tokens of text that are run to learn what each token brings, where that depends on more than it.
@@ -33,8 +33,6 @@ KEYS_AT_ONCE = 16
 #: may differ: bfloat16 keeps some two digits.
 SAMPLE = "The river rose by the old bridge, and the bank was closed until the water fell again."
 TOLERANCE = 0.05
-#: Architectures whose latents are not a threshold on one direction of what they read.
-NOT_LINEAR = {"temporal", "matching_pursuit", "spade"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,7 @@ class HeadAttention:
     # ---------------------------------------------------------------- what is asked
 
     def _values(self, feature: int) -> Values:
-        check_feature(feature, self.reader.sae.n_features)
-        row = self.reader.sae.module.W_enc[:, feature].float()
+        row = encoder_row(self.reader, feature)
         bos = float(self._read.bos_value @ row) if self._read.bos_value is not None else None
         found = (self._read.values @ row).cpu().numpy()
         itself = torch.exp(self._itself - self._usual).clamp(max=1).cpu().numpy()
@@ -167,11 +164,7 @@ class HeadAttention:
                 f"are of one head: train one with sagescope train --hook-point {reader.at.name} "
                 f"--head N, or take the explainer sage."
             )
-        if reader.sae.architecture in NOT_LINEAR:
-            raise SAEError(
-                f"Latents of {reader.sae.architecture} SAEs are no threshold on one direction, so "
-                f"weights say nothing of a single one: take the explainer sage."
-            )
+        check_linear(reader)
         return int(found[1])
 
     @cached_property
