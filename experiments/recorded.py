@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from ..agents.hints import Hint
 from ..sae.evidence import Evidence
+from ..sae.generation.texts import Generation
 from ..sae.inside.attention import Attention
 from ..sae.inside.attribution import Attributions
 from ..sae.inside.token_vectors import TokenVectors
@@ -61,6 +62,11 @@ class RecordedSource:
     def attention(self) -> Attention | None:
         """That of the source, if it has any: from weights, so that nothing of it is written down."""
         return getattr(self._source, "attention", None)
+
+    @property
+    def generation(self) -> Generation | None:
+        """That of the source, if it has any; what it writes explains nothing, and is not kept."""
+        return getattr(self._source, "generation", None)
 
     @property
     def token_vectors(self) -> TokenVectors | None:

@@ -12,6 +12,7 @@ from .corpus import load_corpus
 from .encoder import LatentReader
 from .errors import FeatureError
 from .evidence import Evidence, SplitEvidence
+from .generation.model_generation import ModelGeneration
 from .host import ActivationHost, Firing
 from .inside.head import HeadAttention
 from .inside.model_attribution import ModelAttributions
@@ -171,6 +172,11 @@ class ModelSource:
     def attention(self) -> HeadAttention:
         """What the attention head that its SAE reads gives its features. Asks for the evidence."""
         return HeadAttention(self.reader, self._explain)
+
+    @cached_property
+    def generation(self) -> ModelGeneration:
+        """What its model writes while a feature is steered. Asks for the evidence."""
+        return ModelGeneration(self.reader, lambda: self.evidence.reader("selector"))
 
     def _explain(self) -> SplitEvidence:
         return self.evidence.reader("explainer").split("explain")

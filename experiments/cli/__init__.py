@@ -13,6 +13,7 @@ from . import (  # each registers its commands
     saes,
     serving,
     sessions,
+    steering,
     web,
 )
 from .app import app, main
@@ -27,5 +28,6 @@ __all__ = [
     "saes",
     "serving",
     "sessions",
+    "steering",
     "web",
 ]
