@@ -20,7 +20,7 @@ def steer(
     remove: Annotated[
         bool, typer.Option("--remove", help="Take the direction away instead of adding it.")
     ] = False,
-    written: Annotated[int, typer.Option("--write", min=1, help="Tokens that are written.")] = 40,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens that are written.")] = 40,
     gate: Annotated[
         bool | None,
         typer.Option(
@@ -35,7 +35,9 @@ def steer(
     subject: options.Subject = options.SUBJECT,
     sae: options.Sae = None,
     corpus: options.Corpus = options.CORPUS,
-    tokens: options.Tokens = options.TOKENS,
+    corpus_tokens: Annotated[
+        int, typer.Option("--corpus-tokens", min=1, help="How many tokens of the corpus.")
+    ] = options.TOKENS,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
@@ -48,12 +50,12 @@ def steer(
     from ..sessions.views import Scale, SteeredTexts
 
     order = Order(
-        prompt, strength, remove, written, remove if gate is None else gate, temperature, seed
+        prompt, strength, remove, tokens, remove if gate is None else gate, temperature, seed
     )
-    with opening.open_source(subject, sae, corpus, tokens, device, dtype) as source:
+    with opening.open_source(subject, sae, corpus, corpus_tokens, device, dtype) as source:
         source.cover([feature])
         stats = source.evidence.reader("explainer").split("explain").stats(feature)
-        with bar("Writing", len(KINDS) * written) as shown:
+        with bar("Writing", len(KINDS) * tokens) as shown:
             found = run_to_end(generation_of(source).steered(feature, order, shown.advance))
     scale = Scale(fires_at=stats.fires_at, typical_max=stats.typical_max)
     view = SteeredTexts.of(found, scale)
