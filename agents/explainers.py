@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ..sae.errors import MindError, UnknownName
+from ..sae.source import FeatureSource
 from .ablations import Ablated, Ablation
 from .baselines.best_of import BestOf
 from .baselines.one_shot import OneShot
@@ -96,6 +97,16 @@ def check(explainer: str, mind: Mind) -> None:
             f"The explainer {explainer!r} needs a language model, and the mind {mind.name!r} is "
             f"none: name one with --mind ({', '.join(FORMS)})."
         )
+
+
+def check_source(explainer: str, source: FeatureSource) -> None:
+    """Raise SAEError where an explainer makes no sense on a source, whatever the feature.
+
+    What is only a hint may fail: the loop goes on without.
+    """
+    refuses = getattr(explainer_named(explainer), "check", None)
+    if refuses is not None:
+        refuses(source)
 
 
 def explainer_named(name: str) -> Explainer:

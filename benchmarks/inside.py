@@ -5,7 +5,7 @@
 EXPLAINERS: comma-separated, by default all that need no language model and make sense on the SAE. N
 features (default 24) are drawn as the demo draws its own, by another seed. Loading, the evidence, and
 what an explainer prepares once for all features (told apart, as `once`) do not count. Prints seconds a
-feature (median, 95th percentile, mean), forward texts a feature, and how many got a description.
+feature (median, 95th percentile, mean; of the processor, all cores together), forward texts a feature, and how many got a description.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ def main() -> None:
 
 
 def _measured(source: ModelSource, name: str, features: list[int]) -> dict:
-    once, seconds, texts, described, status = 0.0, [], [], 0, []
+    once, seconds, cpu, texts, described, status = 0.0, [], [], [], 0, []
     for place, feature in enumerate([features[0], *features]):
         task = Task(
             source, feature, Mind("rules"), Spending(Budget()), 0, lambda kind, *records: None
         )
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         found = asyncio.run(explainer_named(name).explain(task))
         took = time.perf_counter() - began
         if place == 0:  # prepares what all features share
             once = took
             continue
         seconds.append(took)
+        cpu.append(time.process_time() - busy)
         texts.append(found.spent["probes"])
         described += bool(found.explanation.rule and found.explanation.rule.clauses)
         status.append(found.status)
@@ -59,6 +60,7 @@ def _measured(source: ModelSource, name: str, features: list[int]) -> dict:
         "median_seconds": float(np.median(seconds)),
         "p95_seconds": float(np.quantile(seconds, 0.95)),
         "mean_seconds": float(np.mean(seconds)),
+        "median_cpu_seconds": float(np.median(cpu)),
         "once_seconds": once - float(np.median(seconds)),
         "texts": float(np.mean(texts)),
         "out_of_budget": status.count("out_of_budget"),
@@ -68,7 +70,7 @@ def _measured(source: ModelSource, name: str, features: list[int]) -> dict:
 def _line(row: dict) -> str:
     return (
         f"{row['explainer']:<16} {row['median_seconds']:6.2f} s a feature "
-        f"(95 %: {row['p95_seconds']:.2f}, mean {row['mean_seconds']:.2f}; once "
+        f"(95 %: {row['p95_seconds']:.2f}, mean {row['mean_seconds']:.2f}; processor {row['median_cpu_seconds']:.2f}; once "
         f"{row['once_seconds']:.1f} s)  {row['texts']:.0f} texts  "
         f"{row['described']} of {row['features']} described"
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..agents.budget import Budget, Spending
-from ..agents.explainers import check, usual_budget
+from ..agents.explainers import check, check_source, usual_budget
 from ..agents.minds.choice import Mind
 from ..agents.wording import check_prompts
 from ..prompts.render import digest
@@ -142,7 +142,8 @@ def explain(
     with random weights are explained as one of them (see `random_weights`). simulator, scorer_mind:
     see `Job`. Works inside a running event loop too, as in a notebook.
     Raises FeatureError for a feature the source does not have, UnknownName for an unknown explainer
-    or mind, MindError for an explainer that needs a language model and gets none, PriceError for a
+    or mind, MindError for an explainer that needs a language model and gets none, SAEError for one that
+    makes no sense on the source, PriceError for a
     cap on money and a model without a known price, PromptError for templates that cannot be used,
     JournalError where the run was begun with other settings, ClusterError for workers that cannot
     be had. A feature that goes wrong
@@ -153,6 +154,7 @@ def explain(
     chosen(scorers)
     thinker = Mind(mind, prompts)
     check(explainer, thinker)
+    check_source(explainer, source)
     thinker.check()
     thinker.check_price(budget, run_budget)
     check_prompts(prompts)

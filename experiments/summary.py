@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -147,12 +147,22 @@ def columns_of(results: Sequence[Result]) -> dict[str, str]:
     return {name: heading for name, heading in {**GRADED, **COLUMNS}.items() if name in valued}
 
 
-def means(results: Sequence[Result]) -> list[Means]:
+def others_of(results: Sequence[Result], scorers: Iterable[str]) -> dict[str, str]:
+    """The scores of some scorers that a table of these results has no column for: name → heading."""
+    columns = columns_of(results)
+    names = [name for scorer in scorers for name in SCORERS[scorer].scores if name not in columns]
+    return {
+        name: name.replace("_", " ") + "".join(MARKS[kind] for kind in blind_to(name))
+        for name in names
+    }
+
+
+def means(results: Sequence[Result], columns: Mapping[str, str] | None = None) -> list[Means]:
     """The means of explanations and controls, for each stratum that occurs, and always for all.
 
-    Controls that no result has are left out.
+    Controls that no result has are left out. columns: score → heading, by default of `columns_of`.
     """
-    columns = columns_of(results)
+    columns = columns or columns_of(results)
     there = [of for of in ROWS if of == "explanation" or any(scores_of(r, of) for r in results)]
     return [
         _means(group, of, members, columns)

@@ -69,6 +69,42 @@ def results_page(results: Sequence[Result], width: int) -> Group:
     return Group(*tables)
 
 
+def others_table(results: Sequence[Result], columns: Mapping[str, str]) -> Table:
+    """Means of scores that have no column in `results_page`, a row each.
+
+    columns: score → heading, at least one. The explanation's, by stratum, beside what another
+    feature's explanation scores.
+    """
+    own = [row for row in means(results, columns) if row.of == "explanation"]
+    random = next(
+        (row for row in means(results, columns)[::-1] if row.of == "random_explanation"), None
+    )
+    table = _titled("Other scores: means over features (95 % intervals)")
+    table.add_column("")
+    for row in [*own, *filter(None, [random])]:
+        of = f"{row.group} ({row.features})"
+        table.add_column(
+            of if row.of == "explanation" else f"{ROWS[row.of]}\n{of}", justify="right"
+        )
+    table.add_column("failed\nitems", justify="right")
+    for name, heading in columns.items():
+        shown = [_on_a_line(row, name) for row in [*own, *filter(None, [random])]]
+        failed = sum(one.failed for result in results if (one := result.scores.get(name)))
+        table.add_row(heading, *shown, str(failed))
+    return table
+
+
+def _on_a_line(row: Means, name: str) -> str:
+    """A mean with its interval, and its n where features have no value."""
+    score = row.scores[name]
+    if score.value is None:
+        return "–"
+    mark = NO_CONTROL if name in row.uncontrolled else ""
+    ends = f" {two_decimals(score.low)}–{two_decimals(score.high)}" if score.low is not None else ""
+    few = f", n {score.n}" if score.n < row.features else ""
+    return f"{two_decimals(score.value)}{mark}{ends}{few}"
+
+
 def results_table(results: Sequence[Result], columns: Mapping[str, str] = COLUMNS) -> Table:
     """One row a feature: the explanation, and each score with its interval below it."""
     table = Table(box=box.SIMPLE_HEAD, show_lines=False, padding=(0, 1))

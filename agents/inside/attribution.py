@@ -18,6 +18,7 @@ import numpy as np
 from ...sae.errors import TextError
 from ...sae.evidence import Exemplar
 from ...sae.inside.attribution import Attribution, Attributions, Method, attributions_of
+from ...sae.source import FeatureSource
 from ...sae.visible import visible
 from ..loop import Proposal
 from ..notebook import Notebook
@@ -34,8 +35,9 @@ NOTHING = "no token found responsible"
 EXEMPLARS, REACH = 24, 32
 #: A cut text must keep this share of the activation; else all of it is read.
 KEEPS = 0.5
-#: A token made the feature fire that adds this share of all that is added.
-RESPONSIBLE = 0.15
+#: A token made the feature fire without which it would lose this share of its activation. That is no
+#: share of all that is added: where two tokens are needed, one may add much less than the other.
+RESPONSIBLE = 0.3
 #: A trigger needs a context that is responsible in this share of its exemplars.
 NEEDED = 0.5
 #: A context speaks for itself that is responsible for so many different triggers.
@@ -60,6 +62,10 @@ class ByAttribution:
 
     method: Method = "occlusion"
     exemplars: int = EXEMPLARS
+
+    def check(self, source: FeatureSource) -> None:
+        """Raise SAEError for a source of which it cannot say anything."""
+        attributions_of(source).check()
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source that has no attributions."""
@@ -98,7 +104,7 @@ class ByAttribution:
                 values = await self._attributed(one, attributions, task.feature)
             except TextError:
                 continue  # cut otherwise than in the corpus: the others tell
-            if values.value > values.baseline:
+            if values.value > 0:
                 found.append(responsible(values))
         return found, False
 
@@ -114,9 +120,8 @@ class ByAttribution:
 
 
 def responsible(values: Attribution) -> Responsible:
-    """The tokens that add RESPONSIBLE or more of all that is added."""
-    gains = np.clip(values.values, 0.0, None)
-    shares = gains / (float(gains.sum()) or 1.0)
+    """The tokens that add RESPONSIBLE or more of the activation that there is in the end."""
+    shares = values.values / max(values.value, 1e-9)
     last = len(shares) - 1
     context = tuple(
         (values.tokens[place], int(place) - last)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ...sae.errors import BudgetExhausted, SAEError
 from ...sae.inside.token_vectors import OutlierToken, TokenVector, token_vectors_of
 from ...sae.outputs import outputs_of
+from ...sae.source import FeatureSource
 from ...sae.visible import visible
 from ..loop import Investigation, ProbeDesign, Proposal
 from ..records import Conclusion, Outcome, quoted
@@ -38,6 +39,10 @@ class WeightLens:
     """Explains features of sources that have token vectors. most: tokens tried."""
 
     most: int = MOST
+
+    def check(self, source: FeatureSource) -> None:
+        """Raise SAEError for a source of which it cannot say anything."""
+        token_vectors_of(source).check()
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source that has no token vectors."""

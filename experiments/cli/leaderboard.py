@@ -257,14 +257,16 @@ def verify(
         )
     typer.echo(f"sagescope: the run {called}", err=True)
     output.print_results(results, as_json)
-    unscored = sum(all(score is None for score in one.scores.values()) for one in results)
+    unscored = [one for one in results if all(score is None for score in one.scores.values())]
     if unscored:
+        first = unscored[0]
+        why = first.details.get("explanation", {}).get("why") or first.error or "nobody scored it"
         typer.echo(
-            f"sagescope: {unscored} of {len(results)} explanations have no score; "
-            f"`sagescope show {called} {results[0].index}` says why.",
+            f"sagescope: {len(unscored)} of {len(results)} explanations have no score, that of feature "
+            f"{first.index} because {why}.",
             err=True,
         )
-    if unscored == len(results):
+    if len(unscored) == len(results):
         raise typer.Exit(1)
 
 

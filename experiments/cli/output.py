@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,6 +41,18 @@ def print_results(found: list[Result], as_json: bool) -> None:
     ):
         if line:
             out.print(line)
+
+
+def print_others(found: list[Result], scorers: Sequence[str] | None) -> None:
+    """The scores of some scorers that the tables of `print_results` have no column for."""
+    from ..scoring import chosen
+    from ..summary import others_of
+    from ..tables import others_table
+    from ..terminal import console
+
+    columns = others_of(found, chosen(scorers))
+    if found and columns:
+        console().print(others_table(found, columns))
 
 
 def print_json(rows: Iterable[Any]) -> None:

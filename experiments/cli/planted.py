@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from .app import app
 
 if TYPE_CHECKING:
     from ..planted import PlantedSource
+    from ..planted.suite import Findings
 
 #: Where in the model, and how many of each class, so that it takes some minutes.
 HOOK_POINTS = "hook_embed,blocks.9.hook_resid_post"
@@ -65,6 +67,7 @@ def planted(
     max_probes: options.MaxProbes = None,
     max_calls: options.MaxCalls = None,
     run_max_cost: options.RunMaxCost = None,
+    retry_failed: options.RetryFailed = False,
     journal: options.JournalPath = None,
     as_json: options.Json = False,
 ) -> None:
@@ -82,6 +85,7 @@ def planted(
         "mind": mind,
         "seed": seed,
         "concurrency": concurrency,
+        "retry_failed": retry_failed,
         "budget": opening.budget(explainer, mind, probes=max_probes, calls=max_calls),
         "run_budget": opening.run_budget(cost=run_max_cost),
     }
@@ -107,6 +111,23 @@ def _programs(source: PlantedSource, run: str | None, as_json: bool, settings: A
             typer.echo(answer.as_json())
     else:
         console().print(findings_page(found, time.monotonic() - began))
+    _end([found], run)
+
+
+def _end(found: Sequence[Findings], run: str | None) -> None:
+    """Say what failed; exit with 1 where that is everything."""
+    answers = [one for part in found for one in (*part.answers, *part.without_probes)]
+    failed = [one for one in answers if one.failed]
+    if not failed:
+        return
+    more = "--retry-failed tries again" if run else "with --run NAME they can be tried again"
+    typer.echo(
+        f"sagescope: {len(failed)} of {len(answers)} explanations failed, feature "
+        f"{failed[0].feature} because: {failed[0].error}; {more}.",
+        err=True,
+    )
+    if len(failed) == len(answers):
+        raise typer.Exit(1)
 
 
 def _in_model(
@@ -125,7 +146,7 @@ def _in_model(
     from ..planted.page import latents_page
     from ..terminal import ProgressBar, console
 
-    model = SubjectModel.load(subject)
+    model, all_found = SubjectModel.load(subject), []
     for place in at:
         began = time.monotonic()
         with ProgressBar() as bar:
@@ -135,6 +156,7 @@ def _in_model(
             with ProgressBar() as bar:
                 named = f"{run}-{place}" if run else None
                 found = run_model_suite(planted, run=named, watch=bar, **settings)
+        all_found.append(found)
         if as_json:
             for answer in (*found.answers, *found.without_probes):
                 typer.echo(answer.as_json())
@@ -142,3 +164,4 @@ def _in_model(
                 typer.echo(line)
         else:
             console().print(latents_page(found, time.monotonic() - began))
+    _end(all_found, run)

@@ -177,6 +177,8 @@ def score(
             watch=bar,
         )
     output.print_results(found, as_json)
+    if scorers and not as_json:
+        output.print_others(found, opening.names(scorers))
 
 
 @app.command()

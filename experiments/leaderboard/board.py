@@ -329,8 +329,17 @@ def _skill_of(entry: Entry, name: str) -> Score:
 
 
 def mean_of(entry: Entry, name: str) -> Score:
-    """An entry's mean of one score over its features, with its interval."""
-    return mean_with_interval([score for _, score in entry.scores(name)], clusters=entry.units)
+    """An entry's mean of one score over its features, with its interval.
+
+    Several seeds of a feature count as their mean, however many of them have a value.
+    """
+    values: dict[tuple[int, str], list[float]] = {}
+    for unit, (feature, score) in zip(entry.units, entry.scores(name), strict=True):
+        known = values.setdefault((feature, unit), [])
+        if score and score.value is not None:
+            known.append(score.value)
+    means = [fmean(known) if known else None for known in values.values()]
+    return mean_with_interval(means, clusters=[unit for _, unit in values])
 
 
 def _uncontrolled(entry: Entry, columns: dict[str, str]) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ _READERS = {"explain": "explainer", "select": "selector", "score": "scorer"}
 #: What of a manifest decides no number: how it is called, how it came about, how to open it.
 _ABOUT = {"name", "drawn", "opens"}
 
+#: Lists and mappings in one another.
+DEEPEST = 30
+
 Natural = Annotated[int, Field(ge=0)]
 
 
@@ -264,6 +267,8 @@ def read_manifest(path: Path) -> Manifest:
     try:
         # Every JSON file is YAML, but for escaped lone surrogates, which only JSON knows.
         text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json":
+            _check_yaml(text)
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         return Manifest.model_validate(values)
     except OSError as error:
@@ -277,6 +282,20 @@ def read_manifest(path: Path) -> Manifest:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise BenchmarkError(f"The manifest {path} cannot be read: {lines[0]}.") from error
+
+
+def _check_yaml(text: str) -> None:
+    """Raise ValueError for what would never be read to its end: aliases of aliases, or deep nesting."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases (*), which no manifest needs")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep, which no manifest is")
 
 
 def first_fault(error: ValidationError) -> str:

@@ -38,6 +38,7 @@ class Recovered:
                 {
                     "name": one.name,
                     "features": one.features,
+                    "failed": one.failed,
                     "recovered": one.recovered.model_dump(),
                     "equivalent": one.equivalent.model_dump(),
                     "confirmed": one.confirmed.model_dump(),

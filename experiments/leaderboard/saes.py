@@ -115,7 +115,9 @@ def _ranking(explainer: str, mind: str, pairs: Sequence[tuple[Board, Entry]]) ->
         density = median([entry.densities[one] for one in kept]) if kept else 0.0
         scores = {name: mean_of(chosen, name) for name in columns}
         rows.append(RankedSAE(board.manifest.sae, len(features), len(kept), density, scores))
-    rows.sort(key=lambda row: -(row.scores[headline].value or 0.0))
+    # What has no value is no zero: it stands last.
+    values = {id(row): row.scores[headline].value for row in rows}
+    rows.sort(key=lambda row: (values[id(row)] is None, -(values[id(row)] or 0.0)))
     how = (
         "Features are matched by how often they fire, in bands of half a power of ten; density is the "
         "median of those compared."

@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ...agents.budget import Budget
 from ...agents.records import Conclusion, Explanation
-from ...agents.rules.language import Near, Rule
 from ...sae.errors import BenchmarkError, RuleError, SubmissionError
 from ...sae.source import FeatureSource
 from ..facts import exemplars_of, facts_of, versions
@@ -35,9 +34,10 @@ from ..sessions.rule_text import as_rule
 from .benchmark import bound
 from .manifest import Manifest, check, check_simulator, first_fault
 from .rows import SUBMISSION
+from .strangers import check_rule
 
-#: A longer regular expression is no explanation.
-LONGEST_REGEX = 200
+#: Bytes of a line, characters of a description and of a label, and labels: more is no explanation.
+LONGEST_LINE, LONGEST_DESCRIPTION, LONGEST_LABEL, MOST_LABELS = 10_000_000, 20_000, 1_000, 100
 
 
 class Submitted(BaseModel):
@@ -46,8 +46,10 @@ class Submitted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     feature: Annotated[int, Field(ge=0, strict=True)]
-    labels: tuple[str, ...] = ()
-    description: str = ""
+    labels: Annotated[
+        tuple[Annotated[str, Field(max_length=LONGEST_LABEL)], ...], Field(max_length=MOST_LABELS)
+    ] = ()
+    description: str = Field(default="", max_length=LONGEST_DESCRIPTION)
     rule: dict[str, Any] | str | None = None
 
     @model_validator(mode="after")
@@ -55,7 +57,7 @@ class Submitted(BaseModel):
         if not self.description.strip() and not any(label.strip() for label in self.labels):
             raise ValueError("there is neither a description nor a label")
         if self.rule is not None:
-            _harmless(as_rule(self.rule, 1.0))
+            check_rule(as_rule(self.rule, 1.0))
         return self
 
     def explanation(self, unit: float) -> Explanation:
@@ -119,12 +121,21 @@ def _read_own(path: Path) -> list[Submitted]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(number, value) of each line of a JSONL file, packed by gzip or not; empty ones left out."""
+    """(number, value) of each line of a JSONL file, packed by gzip or not; empty ones left out.
+
+    Raises SubmissionError for a line that is no JSON, or longer than LONGEST_LINE bytes.
+    """
     number = 0
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            for number, line in enumerate(file, 1):
+            lines = iter(lambda: file.readline(LONGEST_LINE + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > LONGEST_LINE:
+                    raise SubmissionError(
+                        f"{path}, line {number}: it is longer than {LONGEST_LINE:,} bytes, which is no "
+                        f"explanation."
+                    )
                 if line.strip():
                     yield number, json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -228,51 +239,3 @@ def _events(
         ("started", {}, feature),
         ("concluded", payload, feature),
     ]
-
-
-# -------------------------------------------------------------------- strangers' regular expressions
-
-
-def _harmless(rule: Rule | None) -> None:
-    """Raise RuleError for a regular expression that may take for ever.
-
-    That is one which repeats a group that itself repeats something, or offers alternatives.
-    """
-    for clause in rule.clauses if rule else ():
-        for condition in clause.conditions:
-            if isinstance(condition, Near) and condition.match.kind == "regex":
-                for pattern in condition.match.values:
-                    _check_regex(pattern)
-
-
-def _check_regex(pattern: str) -> None:
-    from re import _parser  # pyright: ignore[reportAttributeAccessIssue]
-
-    long = len(pattern) > LONGEST_REGEX
-    if long or _nested(_parser.parse(pattern), inside=False):
-        what = f"is longer than {LONGEST_REGEX} characters" if long else "repeats what repeats"
-        raise RuleError(f"The regular expression {pattern[:40]!r} {what}: write a simpler one.")
-
-
-def _nested(parts: Any, inside: bool) -> bool:
-    """Whether a parsed pattern repeats a part that repeats or branches."""
-    for operator, argument in parts:
-        name = str(operator)
-        repeats = name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
-        if inside and (repeats or name in ("BRANCH", "GROUPREF")):
-            return True
-        below = inside or (repeats and argument[1] > 1)
-        if any(_nested(part, below) for part in _within(argument)):
-            return True
-    return False
-
-
-def _within(argument: Any) -> Iterator[Any]:
-    """The patterns inside one part's argument."""
-    from re import _parser  # pyright: ignore[reportAttributeAccessIssue]
-
-    if isinstance(argument, _parser.SubPattern):
-        yield argument
-    elif isinstance(argument, tuple | list):
-        for one in argument:
-            yield from _within(one)

@@ -83,7 +83,8 @@ class ModelFindings(Findings):
     @property
     def where_ceiling(self) -> Score:
         """Share recovered of those whose latent itself would count as recovered."""
-        return share([bool(answer.recovered) for answer in self._meant if answer.ceiling])
+        able = [answer for answer in self._meant if answer.ceiling and not answer.failed]
+        return share([bool(answer.recovered) for answer in able])
 
     @property
     def _meant(self) -> list[LatentAnswer]:

@@ -38,9 +38,17 @@ def findings_page(found: Findings, seconds: float) -> Lines:
         )
     if found.without_probes:
         lines.append(Text(f"What probing adds to recovery with decoys: {_points(found.lift)}"))
-    lines.append(
-        Text(f"{len(found.answers) + len(found.without_probes)} explanations in {seconds:.0f} s.")
-    )
+    all_ = len(found.answers) + len(found.without_probes)
+    if found.failed:
+        by_class = [f"{one.failed} {one.name}" for one in found.groups()[:-1] if one.failed]
+        unprobed = sum(answer.failed for answer in found.without_probes)
+        by_class += [f"{unprobed} {DECOY}, no probes"] if unprobed else []
+        lines.append(
+            Text(
+                f"Failed, and in none of these shares: {found.failed} of {all_} ({', '.join(by_class)})."
+            )
+        )
+    lines.append(Text(f"{all_ - found.failed} explanations in {seconds:.0f} s."))
     return Lines(*lines)
 
 

@@ -32,7 +32,8 @@ class Answer(BaseModel):
 
     feature: its index. class_, form, label: what was planted. explanation, verdict: what was said.
     recovered, agreement, pearson, equivalent: see `recovery`; recovered is None for dead and noisy
-    features, whose false_label says whether their explanation was confirmed all the same.
+    features, whose false_label says whether their explanation was confirmed all the same. Of a feature
+    that failed, which has no explanation, all of these are None, and error says why.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,15 +49,20 @@ class Answer(BaseModel):
     executable: bool
     verdict: str | None
     recovered: bool | None
-    agreement: float
-    pearson: float
-    equivalent: bool
+    agreement: float | None
+    pearson: float | None
+    equivalent: bool | None
     false_label: bool | None
     probes: int
     calls: int
     tokens: int
     seconds: float
     error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no explanation, so that nothing can be right or wrong."""
+        return self.status == "failed"
 
     def as_json(self) -> str:
         """One JSON object on one line, in ASCII."""
@@ -68,11 +74,13 @@ class Answer(BaseModel):
 class Group:
     """A group of answers. recovered, equivalent: shares of those that have a meaning to recover;
     confirmed: share whose explanation the probes confirmed, undefined for an explainer that does not
-    probe; the rest in sum.
+    probe. failed: how many of the features have no explanation; they count in none of the shares. The
+    rest in sum.
     """
 
     name: str
     features: int
+    failed: int
     recovered: Score
     equivalent: Score
     confirmed: Score
@@ -118,15 +126,20 @@ class Findings:
     def lift(self) -> Score:
         """What probing adds to recovery in the decoy class, paired by feature.
 
-        Where it adds all of it to every feature, the interval is Wilson's of that share.
+        A feature that failed with probing or without it is in no pair. Where it adds all of it to every feature, the interval is Wilson's of that share.
         """
-        before = {answer.feature: bool(answer.recovered) for answer in self.without_probes}
+        before = {a.feature: bool(a.recovered) for a in self.without_probes if not a.failed}
         lifts = [
             float(bool(a.recovered)) - before[a.feature]
             for a in self.answers
-            if a.feature in before
+            if a.feature in before and not a.failed
         ]
         return share([True] * len(lifts)) if set(lifts) == {1.0} else mean_with_interval(lifts)
+
+    @property
+    def failed(self) -> int:
+        """How many explanations there are not, with and without probes."""
+        return sum(answer.failed for answer in (*self.answers, *self.without_probes))
 
     def _of(self, wanted: Callable[[Answer], bool]) -> list[Answer]:
         return [answer for answer in self.answers if wanted(answer)]
@@ -171,7 +184,8 @@ def answers(source: AnswerKey, results: Iterable[Result]) -> tuple[Answer, ...]:
 
 def _answer(result: Result, source: AnswerKey) -> Answer:
     planted, said = source.planted(result.index), result.explanation
-    right: Recovery = recovery(source, planted.index, said)
+    failed = result.status == "failed"
+    right: Recovery | None = None if failed else recovery(source, planted.index, said)
     nothing = planted.form in NOTHING
     return Answer(
         feature=planted.index,
@@ -184,11 +198,11 @@ def _answer(result: Result, source: AnswerKey) -> Answer:
         explanation=said.description,
         executable=said.rule is not None,
         verdict=said.verdict,
-        recovered=right.recovered,
-        agreement=round(right.agreement, 4),
-        pearson=round(right.pearson, 4),
-        equivalent=right.equivalent,
-        false_label=said.verdict == "confirmed" if nothing else None,
+        recovered=right and right.recovered,
+        agreement=right and round(right.agreement, 4),
+        pearson=right and round(right.pearson, 4),
+        equivalent=right and right.equivalent,
+        false_label=said.verdict == "confirmed" if nothing and not failed else None,
         probes=result.cost.probes,
         calls=result.cost.calls,
         tokens=result.cost.tokens,
@@ -199,13 +213,14 @@ def _answer(result: Result, source: AnswerKey) -> Answer:
 
 def group(name: str, members: Sequence[Answer], probed: bool = True) -> Group:
     """Answers together. probed: whether their explainer probes."""
-    confirmed = [answer.verdict == "confirmed" for answer in members]
+    confirmed = [answer.verdict == "confirmed" for answer in members if not answer.failed]
     meant = [answer for answer in members if answer.recovered is not None]
     return Group(
         name=name,
         features=len(members),
+        failed=sum(answer.failed for answer in members),
         recovered=share([bool(answer.recovered) for answer in meant]),
-        equivalent=share([answer.equivalent for answer in meant]),
+        equivalent=share([bool(answer.equivalent) for answer in meant]),
         confirmed=share(confirmed) if probed else Score.undefined(NOT_PROBED),
         probes=sum(answer.probes for answer in members),
         calls=sum(answer.calls for answer in members),

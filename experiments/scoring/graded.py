@@ -63,8 +63,14 @@ async def graded(target: Target, simulator: Simulator) -> Marks:
     asked = Answers.of(drawn, fires, np.array([*grades.values()]), simulator)
     known = ~np.isnan(asked.grades)
     acts = ~np.isin(asked.kinds, NEGATIVES)
+    # All that failed is told too, where nothing else can be.
+    told = {
+        "items": items_of("graded", target, drawn, asked),
+        "failed": {"graded": asked.share_failed},
+    }
     if reason := asked.lacks():
-        return Marks({name: Score.undefined(reason, asked.failed) for name in NAMES})
+        undefined = {name: Score.undefined(reason, asked.failed) for name in NAMES}
+        return Marks(undefined, told if drawn else {})
     peaks = np.array([one.peak for one in drawn]) / target.stats.typical_max
     seed, documents = target.seed, asked.documents[known]
     scores, bands = _found(target, asked, peaks)
@@ -74,8 +80,7 @@ async def graded(target: Target, simulator: Simulator) -> Marks:
     return Marks(
         {name: scores[name].model_copy(update={"failed": asked.failed}) for name in NAMES},
         {
-            "items": items_of("graded", target, drawn, asked),
-            "failed": {"graded": asked.share_failed},
+            **told,
             "more": {"graded": {"base_rate": float(asked.fires.mean()), "bands": bands}},
         },
     )

@@ -71,7 +71,7 @@ async def simulation(target: Target, simulator: Simulator) -> Marks:
         return Marks({name: Score.undefined(reason) for name in NAMES})
     found = await simulate(target, simulator, target.mixture.stretches)
     if not len(found.predicted):
-        return Marks(dict.fromkeys(NAMES, found.nothing))
+        return found.marks(dict.fromkeys(NAMES, found.nothing))
     by_example = [*_by_example(found)]
     scores = {
         "simulation_pearson": pearson(

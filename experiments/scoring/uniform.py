@@ -45,7 +45,7 @@ async def uniform(target: Target, simulator: Simulator) -> Marks:
     found = await _everywhere(target, simulator)
     p, a, documents, seed = found.predicted, found.measured, found.documents, target.seed
     if not len(p):
-        return Marks({name: found.nothing for name in NAMES})
+        return found.marks({name: found.nothing for name in NAMES})
     said, fires = target.fires(p), target.fires(a)
     scores = {
         "uniform_pearson": pearson(p, a, documents, seed),

@@ -72,6 +72,10 @@ class Curves:
 class Attributions(Protocol):
     """Attributions of features to the tokens of texts."""
 
+    def check(self) -> None:
+        """Raise SAEError for an SAE whose latents have no pre-activation of their own."""
+        ...
+
     async def attributed(
         self,
         feature: int,
@@ -84,8 +88,7 @@ class Attributions(Protocol):
 
         tokens: of a text, as the source cut it. reach: only so many tokens up to and with that place
         are read, as if the text began there (None: all). Raises FeatureError for a feature that the
-        source does not have, TextError for a text that cannot be run, SAEError for an SAE whose
-        latents have no pre-activation of their own.
+        source does not have, TextError for a text that cannot be run, SAEError as `check`.
         """
         ...
 

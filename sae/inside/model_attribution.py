@@ -27,6 +27,10 @@ class ModelAttributions:
         self.reader = reader
         self._mean: torch.Tensor | None = None
 
+    def check(self) -> None:
+        """See Attributions."""
+        check_linear(self.reader)
+
     async def attributed(
         self,
         feature: int,

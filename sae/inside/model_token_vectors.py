@@ -73,6 +73,12 @@ class ModelTokenVectors:
             other.sae.name: ModelTokenVectors(other, upstream) for other in self.upstream
         }
 
+    def check(self) -> None:
+        """See TokenVectors."""
+        check_linear(self.reader)
+        with self.reader.subject.turn:
+            _ = self._read
+
     async def token_vector(self, feature: int, most: int = 64) -> TokenVector:
         """See TokenVectors."""
         return await asyncio.to_thread(self._in_turn, feature, most)

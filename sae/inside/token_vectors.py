@@ -66,11 +66,14 @@ class TokenVector:
 class TokenVectors(Protocol):
     """What features' weights say of tokens."""
 
+    def check(self) -> None:
+        """Raise SAEError for an SAE that does not read the residual stream, or not by a row of weights."""
+        ...
+
     async def token_vector(self, feature: int, most: int = 64) -> TokenVector:
         """The tokens that stand out of a feature's token vector, at most so many.
 
-        Raises FeatureError for a feature that the source does not have, SAEError for an SAE that
-        does not read the residual stream, or not by a row of weights.
+        Raises FeatureError for a feature that the source does not have, SAEError as `check`.
         """
         ...
 

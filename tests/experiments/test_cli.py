@@ -162,6 +162,15 @@ def test_scores_may_be_made_later(opened):
         json.loads(line)["scores"] for line in whole.splitlines()
     ]
     assert "Unknown scorer 'x'" in run("score", "default", "--scorers", "x", code=1).stderr
+    # What was asked for is printed, though it has no column in the tables.
+    plain, asked = (
+        run("score", "default", *more).stdout for more in ((), ("--scorers", "intruder"))
+    )
+    assert "intruder near miss" not in plain
+    told = asked[asked.index("Other scores") :]
+    assert all(name in told for name in ("intruder near miss°", "random explanation", "all (2)"))
+    row, *_ = lines(run("results", "default", "--json"))
+    assert row["scores"]["intruder"]["failed"] == 0
 
 
 def test_what_has_no_controls_says_so_everywhere(opened, somewhere: Path):

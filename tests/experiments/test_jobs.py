@@ -476,10 +476,11 @@ def alone(name: str) -> bool:
 
 
 def test_an_explainer_that_needs_a_language_model_says_so_before_anything(source):
-    from sagescope.agents.explainers import EXPLAINERS
+    from sagescope.agents.explainers import EXPLAINERS, INSIDE
 
     source.cover = None  # nothing may be collected
-    for name in (name for name in EXPLAINERS if not alone(name) and name != "output-side"):
+    others = {"output-side", *INSIDE}
+    for name in (name for name in EXPLAINERS if not alone(name) and name not in others):
         with Journal.open(None) as journal:
             with pytest.raises(MindError, match=f"{name!r} needs a language model.*--mind"):
                 explain(source, [0], explainer=name, journal=journal)

@@ -1,16 +1,10 @@
 """WeightLens on planted tokens in real tiny models, and on sources where it makes no sense."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import planted
 
 from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.explainers import EXPLAINERS, Task
@@ -20,6 +14,7 @@ from sagescope.sae.errors import SAEError
 from sagescope.sae.inside.token_vectors import OutlierToken
 
 from ..sentences import on_words, source_of
+from . import planted_tokens as planted
 
 #: Features of six tokens each; of these, in the first SILENT two tokens are too weak ever to fire.
 PLANTED, SILENT, EMPTY = 24, 8, 24
@@ -116,7 +111,7 @@ def test_features_without_tokens_get_no_description(plant):
 
 
 def test_what_was_tried_stands_in_the_conclusion(plant):
-    source, fire, _ = plant
+    source, *_ = plant
     found = explained(source, PLANTED - 1)
     tried = {probe.text for probe in found.probes}
     assert numbers(tokens_of(found.explanation.rule)) <= numbers(tried)

@@ -103,6 +103,20 @@ def test_seeds_of_a_feature_count_as_their_mean():
     assert (found.value, found.n) == (pytest.approx(0.5), 2)
 
 
+def test_a_mean_is_over_features_however_many_seeds_have_a_value(table: Board):
+    sage = next(entry for entry in table.entries if entry.explainer == "sage")
+    first, second = sage.results[:2]
+
+    def scored(one, value: float | None):
+        score = None if value is None else Score(value=value)
+        return one.model_copy(update={"scores": {**one.scores, "coverage": score}})
+
+    # The first feature has .2 and .4 with two seeds, the second 1 and nothing.
+    seeds = scored(first, 0.2), scored(first, 0.4), scored(second, 1.0), scored(second, None)
+    found = mean_of(replace(sage, results=seeds), "coverage")
+    assert (found.value, found.n) == (pytest.approx((0.3 + 1.0) / 2), 2)
+
+
 def test_a_run_of_another_benchmark_is_refused_by_name(journal: Journal, manifest: Manifest):
     other = manifest.model_copy(update={"features": (0, 1)})
     (run, *_) = journal.runs()
@@ -303,3 +317,29 @@ def test_saes_are_ranked_by_what_was_scored(journal: Journal, manifest: Manifest
             boards.append(board([words], own, [sae]))
     (ranking,), _ = rank_saes(boards)
     assert [row.sae for row in ranking.rows] == ["better", "worse"]
+
+
+def test_an_sae_without_a_value_is_no_zero_and_stands_last(journal: Journal, manifest: Manifest):
+    def scored(value: float | None):
+        def payload(event: Event) -> dict:
+            if event.kind != "scored":
+                return event.payload
+            own = Score.undefined("no") if value is None else Score(value=value)
+            other = Score(value=0.5).model_dump()
+            scores = {"predictive_pearson": own.model_dump(), "predictive_auprc": other}
+            return {**event.payload, "scores": scores}
+
+        return payload
+
+    name = journal.runs()[0].name
+    scorers = tuple(one for one in manifest.scorers if one.name == "predictive")
+    names = ("predictive_pearson", "predictive_auprc")
+    scorers = tuple(one.model_copy(update={"scores": names}) for one in scorers)
+    boards = []
+    with Journal.open(None) as saes:
+        for sae, value in (("unknown", None), ("bad", -0.5), ("good", 0.5)):
+            own = manifest.model_copy(update={"sae": sae, "scorers": scorers})
+            copied(journal, saes, name, sae, set(), scored(value), sae=sae, benchmark=own.decides)
+            boards.append(board([saes], own, [sae]))
+    (ranking,), _ = rank_saes(boards)
+    assert [row.sae for row in ranking.rows] == ["good", "bad", "unknown"]

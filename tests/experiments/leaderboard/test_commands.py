@@ -43,6 +43,13 @@ def test_from_a_benchmark_to_its_leaderboard(somewhere: Path):
     assert run("bench run small.yaml --explainer sage:one-hypothesis --json").stdout == made.stdout
     Path("mine.jsonl").write_text('{"feature": 0, "labels": ["banks"], "rule": "word: bank"}\n')
     run("leaderboard verify mine.jsonl --manifest small.yaml --mind me")
+    text = '{"feature": 0, "labels": ["banks"], "rule": "word: bank"}\n{"feature": 2, "labels": ["x"]}\n'
+    Path("words.jsonl").write_text(text)
+    said = run("leaderboard verify words.jsonl --manifest small.yaml --journal words.db").stderr
+    # Of the one that has no score, not of the first of all.
+    assert (
+        "1 of 2 explanations have no score, that of feature 2 because it is in words alone" in said
+    )
     built = run("leaderboard build -m small.yaml -o out/board.html")
     assert "board.html" in built.stdout
     (board,) = json.loads(Path("out/board.json").read_text())["boards"]

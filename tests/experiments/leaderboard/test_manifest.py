@@ -147,6 +147,10 @@ def test_what_cannot_be_frozen(source):
         freeze(source, "a/b", [0])
 
 
+#: Each holds ten of the one before.
+ALIASES = "".join(f", a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12))
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [
@@ -156,6 +160,8 @@ def test_what_cannot_be_frozen(source):
         ("!!python/object/apply:os.system ['true']", "cannot be read"),
         ("format: 2\nname: x", "format"),
         ("\x00", "cannot be read"),
+        ("format: 1\nkey: {a0: &a0 [x, x]" + ALIASES + "}", "aliases"),
+        ("[" * 100_000, "nested"),
     ],
 )
 def test_files_that_are_no_manifest(tmp_path: Path, written: str, said: str):

@@ -76,5 +76,42 @@ def test_shares_are_of_features_and_say_of_how_many(manifest: Manifest):
     assert cells["what probing adds with decoys"][0].strip() == "5"
 
 
+def test_features_that_failed_are_no_zeros(manifest: Manifest):
+    """Neither for who explains, nor, which would flatter, for who does it without probes."""
+    key = planted_source(SUITE.planted, SUITE.per_class).features
+    decoys = [one for one in key if one.kind == DECOY]
+    dead = [one for one in key if one.form in ("dead", "noisy")]
+
+    def lost(one, explainer: str) -> Result:
+        found = result(one, explainer, 0, NOTHING)
+        return found.model_copy(update={"status": "failed", "error": "the provider is down"})
+
+    probing = [
+        *(result(one, "sage", 0, one.explanation) for one in decoys[:4]),
+        lost(decoys[4], "sage"),
+        lost(dead[0], "sage"),
+        *(result(one, "sage", 0, NOTHING) for one in dead[1:]),
+    ]
+    without = [
+        *(result(one, "sage:no-probes", 0, one.explanation) for one in decoys[:2]),
+        *(lost(one, "sage:no-probes") for one in decoys[2:]),
+    ]
+    frozen = manifest.model_copy(update={"opens": SUITE})
+    own, blind = found = recovered(
+        (entry("sage", *probing), entry("sage:no-probes", *without)), frozen
+    )
+    (group, *_) = own.groups
+    assert (group.name, group.features, group.failed) == (DECOY, 5, 1)
+    assert (group.recovered.value, group.recovered.n, group.confirmed.n) == (1.0, 4, 4)
+    assert (own.false_labels.value, own.false_labels.n) == (0.0, len(dead) - 1)
+    # Both were right on the two features that neither failed on: probing added nothing there.
+    assert own.lift is not None
+    assert (own.lift.value, own.lift.n) == (0.0, 2)
+    assert (blind.groups[0].recovered.value, blind.groups[0].recovered.n) == (1.0, 2)
+    table = as_markdown([Board(frozen, {}, (), recovered=found)], [], [])
+    assert ", n 4" in table
+    assert ", n 2" in table
+
+
 def test_other_benchmarks_have_no_key(manifest: Manifest):
     assert recovered([], manifest) == ()

@@ -2,22 +2,36 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hostile import HOSTILE, hostile_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sagescope.experiments import Journal
 from sagescope.experiments.leaderboard import neuronpedia
 from sagescope.experiments.leaderboard.board import board
 from sagescope.experiments.leaderboard.manifest import Manifest
 from sagescope.experiments.leaderboard.neuronpedia import write_export
-from sagescope.experiments.leaderboard.submission import read_submission, verify
-from sagescope.sae.errors import BenchmarkError, SagescopeError, SubmissionError
+from sagescope.experiments.leaderboard.submission import Submitted, read_submission, verify
+from sagescope.sae.errors import BenchmarkError, RuleError, SagescopeError, SubmissionError
 
 GOOD = {"feature": 0, "labels": ["banks"], "rule": "word: bank"}
+
+
+def long_rule(unit: object, level: object) -> str:
+    """A rule as JSON text, with numbers that Python's own JSON would not write."""
+    near = '{"match": {"kind": "word", "values": ["bank"]}}'
+    return f'{{"unit": {unit}, "clauses": [{{"level": {level}, "conditions": [{near}]}}]}}'
+
+
+def reaching(**where: int) -> dict:
+    """A rule with a condition on tokens so far away."""
+    match = {"kind": "word", "values": ["bank"]}
+    return {"clauses": [{"level": 1, "conditions": [{"match": match, **where}]}]}
 
 
 def written(path: Path, *lines: object) -> Path:
@@ -117,6 +131,23 @@ def test_a_rule_is_scored_as_if_it_had_been_found_here(
         ([{**GOOD, "rule": {"clauses": []}}], "no clauses"),
         ([{**GOOD, "rule": "regex: (a+)+b"}], "repeats what repeats"),
         ([{**GOOD, "rule": f"regex: {'a' * 300}"}], "longer than 200"),
+        ([{**GOOD, "rule": f"regex: {'a*' * 12}b"}], "in too many ways"),
+        ([{**GOOD, "rule": f"regex: {'a?' * 40}{'a' * 40}"}], "in too many ways"),
+        ([{**GOOD, "rule": f"regex: {'(a|aa)' * 20}b"}], "in too many ways"),
+        ([f'{{"feature": 0, "labels": ["x"], "rule": {long_rule("Infinity", 1)}}}'], "unit inf"),
+        ([f'{{"feature": 0, "labels": ["x"], "rule": {long_rule("NaN", 1)}}}'], "unit: Input"),
+        ([f'{{"feature": 0, "labels": ["x"], "rule": {long_rule("1e300", 1)}}}'], "leave it out"),
+        ([f'{{"feature": 0, "labels": ["x"], "rule": {long_rule(0, 1)}}}'], "leave it out"),
+        ([f'{{"feature": 0, "labels": ["x"], "rule": {long_rule(1, "1e999")}}}'], "level inf"),
+        ([{**GOOD, "rule": f"word: bank @ {'9' * 400}"}], "level inf"),
+        ([{**GOOD, "rule": reaching(first=-(10**400))}], "100,000 tokens"),
+        ([{**GOOD, "rule": reaching(last=10**30)}], "100,000 tokens"),
+        ([{**GOOD, "rule": reaching(at_least=10**30)}], "100,000 tokens"),
+        ([{**GOOD, "rule": "; ".join(["word: bank"] * 13)}], "13 conditions"),
+        ([{**GOOD, "rule": "word: " + ", ".join(f"w{n}" for n in range(17))}], "17 words or forms"),
+        ([{**GOOD, "labels": ["x" * 1_001]}], "at most 1000 characters"),
+        ([{**GOOD, "description": "x" * 20_001}], "at most 20000 characters"),
+        (["x" * 10_000_001], "longer than 10,000,000 bytes"),
         (["\ud800"], "line 1: this is no JSON"),
         (["[" * 100_000], "line 1: this is no JSON"),
         ([], "no explanation in"),
@@ -127,6 +158,45 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, lines, said: str):
     with pytest.raises(SubmissionError, match=said) as caught:
         read_submission(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "banks?",
+        "river|bank|shore",
+        "[A-Z][a-z]+(ing|ed)?",
+        r"\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}",
+        r"(https?://)?[\w.]+\.[a-z]{2,}(/.*)?",
+    ],
+)
+def test_ordinary_regular_expressions_are_taken(tmp_path: Path, pattern: str):
+    (entry,) = read_submission(
+        written(tmp_path / "x.jsonl", {**GOOD, "rule": f"regex: {pattern}"})
+    ).entries
+    rule = entry.explanation(2.0).rule
+    assert rule is not None
+    assert rule.clauses[0].conditions[0].match.values == (pattern,)
+
+
+regexes = st.lists(
+    st.tuples(
+        st.sampled_from(["a", ".", "[ab]", "(a|b)", "(a|aa)", "(?:ab)", "(?=a*b)", "b"]),
+        st.sampled_from(["", "*", "+", "?", "*?", "{0,9}", "{2,}"]),
+    ),
+    max_size=9,
+).map(lambda parts: "".join(part + times for part, times in parts))
+
+
+@given(regexes)
+@settings(deadline=None)
+def test_a_regular_expression_that_is_taken_ends(pattern: str):
+    """On a text that it nearly matches; one that ran for ever would hang this test."""
+    try:
+        Submitted.model_validate({**GOOD, "rule": f"regex: {pattern}c"})
+    except (ValidationError, RuleError):
+        return
+    assert re.fullmatch(f"{pattern}c", "a" * 30) is None
 
 
 def test_nothing_is_written_for_what_is_refused(planted, manifest: Manifest, tmp_path: Path):

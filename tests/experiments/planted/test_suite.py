@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from sagescope.experiments.cli import app
 from sagescope.experiments.journal import Journal
-from sagescope.experiments.planted import planted_source
+from sagescope.experiments.planted import PlantedSource, planted_source
 from sagescope.experiments.planted.suite import Answer, Findings, run_suite, share
 
 CLASSES = ["word", "degenerate", "decoy"]
@@ -74,6 +74,36 @@ def test_the_command_prints_tables_and_goes_on_with_its_run(tmp_path):
     assert set(answers[0]) == {name.rstrip("_") for name in Answer.model_fields}
     with Journal.open(journal) as opened:
         assert len(opened.run("p").events()) == events + 1  # the session alone
+
+
+def test_what_failed_is_said_and_counts_in_no_share(monkeypatch, tmp_path):
+    """A mind without an answer is not one that recovered nothing, nor one without false labels."""
+    real = PlantedSource.activations
+
+    async def activations(self, feature, texts):
+        if feature in broken:
+            raise RuntimeError("the cable is out")
+        return await real(self, feature, texts)
+
+    monkeypatch.setattr(PlantedSource, "activations", activations)
+    broken = {0}
+    line = ["planted", "-f", "2", "--classes", "word", "--journal", str(tmp_path / "p.db")]
+    some = CliRunner().invoke(app, [*line, "--run", "p"])
+    assert some.exit_code == 0, some.output
+    assert "Failed, and in none of these shares: 1 of 2 (1 word)." in some.stdout
+    assert "1 explanations in" in some.stdout
+    assert "1.00 (0.21–1.00)" in some.stdout
+    assert "the cable is out; --retry-failed tries again." in some.stderr
+    rows = CliRunner().invoke(app, [*line, "--run", "p", "--json"]).stdout.splitlines()
+    lost, right = map(json.loads, rows)
+    unknown = {lost[name] for name in ("recovered", "agreement", "pearson", "equivalent")}
+    assert (lost["status"], unknown, right["recovered"]) == ("failed", {None}, True)
+    broken = {0, 1}
+    everything = CliRunner().invoke(app, [*line, "--run", "q"])
+    assert everything.exit_code == 1
+    broken = set()
+    again = CliRunner().invoke(app, [*line, "--run", "q", "--retry-failed"])
+    assert (again.exit_code, "Failed" in again.stdout) == (0, False)
 
 
 def test_a_wrong_name_is_one_sentence():

@@ -422,8 +422,8 @@ def test_when_nothing_is_graded_nothing_is_scored(source, name):
     found = marks(name, source, Spoken(lambda text: np.nan))
     assert set(values(found).values()) == {None}
     assert all(score.failed for score in found.scores.values() if "none of" in score.reason)
-    if name != "graded":
-        assert found.details["failed"] == {name: 1.0}
+    assert found.details["failed"] == {name: 1.0}
+    assert {item.error is None for item in found.details["items"]} == {False}
 
 
 def test_rules_are_run(make, source):

@@ -69,9 +69,15 @@ def test_contexts_that_fail_are_failed_and_not_silent(make):
         assert found.failed == 1
         assert found.value == whole.scores[name].value
         assert marks.details["failed"][name] == pytest.approx(1 / 3)
-    nothing = run(make, "simulation", score, Reading({}, failing=["z"])).scores
-    assert {one.value for one in nothing.values()} == {None}
-    assert {one.failed for one in nothing.values()} == {3}
+
+
+@pytest.mark.parametrize("name", ["simulation", "uniform"])
+def test_where_all_failed_their_share_is_one(make, name):
+    score = ["x=4 y z", "x=4 broken z", "y z"]
+    nothing = run(make, name, score, Reading({}, failing=["z"]))
+    assert {one.value for one in nothing.scores.values()} == {None}
+    assert {one.failed for one in nothing.scores.values()} == {3}
+    assert nothing.details["failed"] == dict.fromkeys(nothing.scores, 1.0)
 
 
 def test_a_rule_simulates_as_it_predicts(make):

@@ -53,8 +53,19 @@ def texts(n=240, tokens=TOKENS, seed=0, words=40):
     return ["".join(f" {word(int(k))}" for k in draw.integers(1, tokens, words)) for _ in range(n)]
 
 
-def source(folder: Path, rows: torch.Tensor, bias: torch.Tensor, root: Path) -> ModelSource:
-    """A standard SAE with these encoder rows [features, width] and biases on the embeddings."""
+def source(
+    folder: Path,
+    rows: torch.Tensor,
+    bias: torch.Tensor,
+    root: Path,
+    hook: str = "blocks.0.hook_resid_pre",
+    tokens: int = TOKENS,
+    words: int = 40,
+) -> ModelSource:
+    """A standard SAE with these encoder rows [features, width] and biases, by default on embeddings.
+
+    tokens, words: of the corpus (see `texts`).
+    """
     import warnings
 
     from sae_lens import StandardSAE, StandardSAEConfig
@@ -67,9 +78,7 @@ def source(folder: Path, rows: torch.Tensor, bias: torch.Tensor, root: Path) -> 
                 d_in=rows.shape[1],
                 d_sae=len(rows),
                 apply_b_dec_to_input=False,
-                metadata=SAEMetadata(
-                    hook_name="blocks.0.hook_resid_pre", context_size=CONTEXT, prepend_bos=True
-                ),
+                metadata=SAEMetadata(hook_name=hook, context_size=CONTEXT, prepend_bos=True),
             )
         )
     with torch.no_grad():
@@ -78,5 +87,5 @@ def source(folder: Path, rows: torch.Tensor, bias: torch.Tensor, root: Path) -> 
         sae.b_enc.copy_(bias)
     subject = SubjectModel.load(str(folder), dtype="float32", device="cpu")
     reader = LatentReader(subject, LoadedSAE("planted", sae.eval()))
-    corpus = corpus_of(texts(tokens=len(subject.tokenizer)))
+    corpus = corpus_of(texts(400, tokens, words=words))
     return ModelSource(reader, EvidenceOnDemand(reader, corpus, 10_000, root, progress=False))
