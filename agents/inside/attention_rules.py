@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ...sae.errors import BudgetExhausted
 from ...sae.inside.attention import Attention, HeadInputs, Values, attention_of
+from ...sae.source import FeatureSource
 from ..groups import coverage
 from ..loop import Investigation, ProbeDesign, Proposal
 from ..records import Conclusion, Explanation, Outcome, RuleCase
@@ -211,6 +212,10 @@ class _Study:
 @dataclass(frozen=True)
 class AttentionRules:
     """Explains features of SAEs on one attention head."""
+
+    def check(self, source: FeatureSource) -> None:
+        """Raise SAEError for a source of which it cannot say anything."""
+        attention_of(source).check()
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source without such a head (see `attention_of`)."""

@@ -88,8 +88,15 @@ class Reach:
 class Attention(Protocol):
     """What features of a head's SAE get from attention, by the weights alone."""
 
+    def check(self) -> None:
+        """Raise SAEError for an SAE that does not read one attention head, or a head of another kind.
+
+        Quick: nothing of the text is read.
+        """
+        ...
+
     async def inputs(self) -> HeadInputs:
-        """The head's inputs. Raises SAEError where it cannot be read (see `attention_of`)."""
+        """The head's inputs. Raises SAEError as `check` does."""
         ...
 
     async def values(self, feature: int) -> Values:
@@ -105,7 +112,7 @@ def attention_of(source: FeatureSource) -> Attention:
     """The attention of a source. Raises SAEError for one that has none.
 
     A source has one where a subject model stands behind it; that its SAE does not read one head
-    shows only when it is asked.
+    shows when it is asked (`check`).
     """
     found: Attention | None = getattr(source, "attention", None)
     if found is None:

@@ -63,6 +63,10 @@ class HeadAttention:
     def __init__(self, reader: LatentReader, text: Callable[[], SplitEvidence]):
         self.reader, self._text = reader, text
 
+    def check(self) -> None:
+        """See Attention."""
+        self._in_turn(lambda: self._maps)
+
     async def inputs(self) -> HeadInputs:
         """See Attention."""
         return (await asyncio.to_thread(self._in_turn, lambda: self._read)).inputs

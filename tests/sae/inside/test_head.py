@@ -140,7 +140,7 @@ def test_saes_for_which_it_makes_no_sense_are_refused(subject, head_source, conf
         config = config | {"d_in": 32}
     source = head_source(subject, **config)
     with pytest.raises(SAEError, match=r"(?i)sage") as caught:
-        asyncio.run(attention_of(source).inputs())
+        attention_of(source).check()
     assert said in str(caught.value)
 
 
