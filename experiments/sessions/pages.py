@@ -237,7 +237,7 @@ def _(view: SteeredTexts) -> RenderableType:
             "cyan",
         )
         shown = Shaded(zip(one.tokens, one.activations, strict=True), view.scale)
-        lines += [head, Padding(shown, (0, 0, 0, 3))]
+        lines += [head, Padding(shown, (0, 0, 0, 3), expand=False)]
     return Group(*lines, text(view.note, "dim"))
 
 
