@@ -120,14 +120,13 @@ def _trained(world: Any, features: Any, seed: int) -> Any:
 
 
 def _planted_pair(pair: Any, codes: Any, true: Any) -> int | None:
-    """The planted pair on whose tokens both latents fire; None where these are not the same."""
+    """The planted pair on whose tokens both latents have most of their energy, None without one."""
     fires = (true[:, ::2] != 0).float()
     found = []
     for latent in (pair.a, pair.b):
-        own = (codes[:, latent] != 0).float()
-        both = own @ fires
-        overlap = both / (own.sum() + fires.sum(0) - both)
-        found.append(int(overlap.argmax()) if overlap.max() > 0.5 else -latent - 1)
+        energy = codes[:, latent].square()
+        share = energy @ fires / energy.sum()
+        found.append(int(share.argmax()) if share.max() > 0.5 else -latent - 1)
     return found[0] if found[0] == found[1] else None
 
 

@@ -3,7 +3,7 @@
     python benchmarks/service.py [CLIENTS] [--requests N] [--subject S] [--sae SAE] [--json]
 
 A real server (`sagescope serve`) on loopback runs the demo's model and SAE. Each of CLIENTS clients
-(default 32) sends N requests (default 8) of one text of some 5 to 12 tokens for one feature, each
+(default 32) sends N requests (default 8) of one text, mostly of 5 to 12 tokens, for one feature, each
 after the answer to the one before. Measured, in requests a second: all clients at once, and one
 client with as many requests, one after another. Then one text at a time goes to the service and to
 the same model in a process of its own, in turns: the ratio of the medians is what a single request

@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import FeatureError, TextError
 from .evidence import Evidence
-from .identifiability import LEAST, TIED
+from .identifiability import ALWAYS, LEAST
 
 #: Features that are read at once; bounds memory.
 CHUNK = 512
@@ -89,7 +89,7 @@ def neighbourhood_of(evidence: Evidence) -> Neighbourhood | None:
 class Tie:
     """The feature that one fires together with nearly whenever either does.
 
-    overlap: the share of the tokens on which either fires where both do, TIED or more.
+    overlap: the share of the tokens on which either fires where both do, ALWAYS or more.
     """
 
     partner: int
@@ -115,6 +115,6 @@ def tie_of(evidence: Evidence, feature: int) -> Tie | None:
     for other in near.nearest(feature) if near else ():
         fires = split.activations(other) > 0
         both = int((own & fires).sum())
-        if both >= LEAST and both >= TIED * int((own | fires).sum()):
+        if both >= LEAST and both >= ALWAYS * int((own | fires).sum()):
             ties.append(Tie(other, both / int((own | fires).sum())))
     return max(ties, key=lambda tie: tie.overlap, default=None)

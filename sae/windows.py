@@ -48,19 +48,23 @@ def tokenized(
     yield from flush()
 
 
-def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def batches(lengths: Sequence[int], budget: int, overhead: int | None = None) -> list[list[int]]:
     """Group rows of similar length so that no padded batch holds more than `budget` tokens.
 
+    overhead: the padding, in tokens, that costs as much as one batch more; None where nothing does.
     Returns lists of row numbers; every row is in exactly one, also one longer than the budget.
     """
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     grouped: list[list[int]] = []
-    for row in order:
-        longest = lengths[grouped[-1][0]] if grouped else 0
-        if grouped and longest * (len(grouped[-1]) + 1) <= budget:
+    longest = 0
+    for place, row in enumerate(order):
+        room = budget // longest - len(grouped[-1]) if longest else 0
+        padding = (longest - lengths[row]) * min(room, len(order) - place)
+        if grouped and (room > 0 or not longest) and (overhead is None or padding <= overhead):
             grouped[-1].append(row)
         else:
             grouped.append([row])
+            longest = lengths[row]
     return grouped
 
 

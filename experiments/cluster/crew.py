@@ -38,22 +38,29 @@ from .messages import (
 
 log = logging.getLogger(__name__)
 
-#: A feature with which so many workers were lost fails; before its last one it is given alone, so
-#: that it does not take others with it.
+#: A feature fails when so many workers in a row were lost with it and it came no further; to the last
+#: of them it is given alone, so that it does not take others with it.
 LOST_WITH = 3
+#: What shows that a feature comes further: events that no attempt at it repeats.
+FURTHER = ("facts", "measured", "steered", "call", "said_at_once", "scored")
 #: So many workers lost in a row, none of which came to work, end the run.
 STILLBORN = 3
 
 
 @dataclass
 class _Task:
-    """A feature on its way through a stage. lost: how many workers were lost with it."""
+    """A feature on its way through a stage.
+
+    lost: how many workers were lost with it where it is. reached: how far it had come when the last
+    one was lost, in events of FURTHER.
+    """
 
     number: int
     stage: Literal["explain", "score"]
     feature: int
     done: asyncio.Future[None]
     lost: int = 0
+    reached: int = -1
 
     @property
     def is_suspect(self) -> bool:
@@ -119,15 +126,18 @@ class Crew:
         self.tasks.put_nowait((-task.lost, task.number, task))
 
     def lose(self, task: _Task) -> None:
-        """A worker was lost with it."""
-        task.lost += 1
+        """A worker was lost with it. Whatever it was lost to, what comes further is tried again."""
         if task.done.done():
             return
+        reached = len(self.run.events(task.feature, FURTHER))
+        task.lost = 1 if reached > task.reached else task.lost + 1
+        task.reached = reached
         if task.lost < LOST_WITH:
             self.put(task)
         else:
             what = f"{LOST_WITH} workers were lost while they had feature {task.feature}"
-            task.done.set_exception(_Lost(ClusterError(f"{what}: see Ray's log of them.")))
+            error = ClusterError(f"{what}, which came no further: see Ray's log of them.")
+            task.done.set_exception(_Lost(error))
 
     def assignment(self, task: _Task) -> Assignment:
         """What a worker has to know of a task."""
@@ -220,7 +230,8 @@ async def _place(
 class _Employment:
     """One worker, from its hiring until it is lost or no longer needed.
 
-    came: whether it has come to work. held: what it was given, by number.
+    came: whether it has come to work. held: what is its to do, by number. begun: what of it was given
+    to it; what is to be done alone waits until the rest is done.
     """
 
     crew: Crew
@@ -228,6 +239,7 @@ class _Employment:
     group: asyncio.TaskGroup
     came: bool = False
     held: dict[int, _Task] = field(default_factory=dict)
+    begun: set[int] = field(default_factory=set)
     _fewer: asyncio.Event = field(default_factory=asyncio.Event)
     _accounts: dict[tuple[int, int], tuple[Spending, Counts]] = field(default_factory=dict)
 
@@ -248,7 +260,10 @@ class _Employment:
     def lose(self) -> None:
         """Have its tasks taken up by others."""
         for task in self.held.values():
-            self.crew.lose(task)
+            if task.number in self.begun:
+                self.crew.lose(task)
+            else:
+                self.crew.put(task)
 
     # ---------------------------------------------------------------- giving
 
@@ -259,6 +274,7 @@ class _Employment:
             self.held[task.number] = task
             if task.is_suspect:
                 await self._until(lambda: len(self.held) == 1)
+            self.begun.add(task.number)
             # Not awaited: where the worker is lost, what it has to say fails, too.
             self.worker.begin.remote(self.crew.assignment(task))
             if task.is_suspect:
@@ -278,6 +294,7 @@ class _Employment:
             self.group.create_task(self._ask(message, self.held[message.number].feature))
         elif isinstance(message, Ended):
             task = self.held.pop(message.number)
+            self.begun.discard(message.number)
             for key in [key for key in self._accounts if key[0] == message.number]:
                 del self._accounts[key]
             self._fewer.set()

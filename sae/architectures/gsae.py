@@ -168,7 +168,9 @@ def concept_direction(
     """The direction of a concept in the space of rows [n, d], of norm 1, by the SAE's latents.
 
     labels: [n], true where the concept is. A balanced logistic regression on the codes (C = .1, the
-    paper's) chooses the `top` latents of the largest weight; their decoder rows are summed by it.
+    paper's) chooses the `top` latents of the largest weight. Their decoder rows are summed by how
+    much more they fire, on average, where the concept is. By the weights themselves it would hardly
+    be a direction: of latents that are alike, the regression sets some against the others.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -176,9 +178,11 @@ def concept_direction(
     spread = codes.std(0).clamp_min(1e-6)
     fitted = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
     fitted.fit((codes / spread).cpu().numpy(), labels.cpu().numpy())
-    weights = torch.as_tensor(fitted.coef_[0], dtype=rows.dtype, device=rows.device) / spread
-    chosen = (weights * spread).abs().topk(min(top, len(weights))).indices
-    direction = weights[chosen] @ sae.W_dec[chosen].to(rows.dtype)
+    weights = torch.as_tensor(fitted.coef_[0], device=rows.device)
+    chosen = weights.abs().topk(min(top, len(weights))).indices
+    with_it = labels.bool()
+    more = (codes[with_it].mean(0) - codes[~with_it].mean(0)).to(rows.dtype)
+    direction = more[chosen] @ sae.W_dec[chosen].to(rows.dtype)
     return direction / direction.norm().clamp_min(1e-12)
 
 

@@ -89,6 +89,15 @@ class TrainingTranscoder(BatchTopKTrainingSAE):
     def decode(self, feature_acts: torch.Tensor) -> torch.Tensor:
         return super().decode(feature_acts) / self.out_scale
 
+    def fold_activation_whitening(
+        self, mean: torch.Tensor, whitening_matrix: torch.Tensor, unwhitening_matrix: torch.Tensor
+    ) -> None:
+        """Raises SAEError: what unwhitens the input says nothing of the output."""
+        raise SAEError(
+            "Whitening cannot be folded into a transcoder, which makes other activations than it "
+            "reads: train it with normalize_activations expected_average_only_in."
+        )
+
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
         rows, wanted = step_input.sae_in.split([self.cfg.d_in, self.cfg.d_out], dim=-1)
         if not self.measured:

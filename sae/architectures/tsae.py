@@ -8,13 +8,18 @@ one, f their latents and z = f[:h], the loss is the mean over the batch of
     high · |x - b - W_dec[:h]ᵀ z|² + low · |x - b - W_decᵀ f|² + alpha · contrast + AuxK,
 
 where contrast is the cross-entropy of finding, among the z' of the batch, the one that belongs to z,
-and the other way round (symmetric InfoNCE). x' is encoded by a BatchTopK of its own and is not
-reconstructed.
+and the other way round (symmetric InfoNCE), by their similarity over a temperature T. x' is encoded
+by a BatchTopK of its own and is not reconstructed.
+
+Neither text nor code says in which units activations are, and a dot product has their square. Here
+|x| is about √d_in, as SAELens scales it. Of raw dot products the largest then takes all, so that T
+is √d_in unless set, and the contrast of dot products is multiplied by T, whose gradient on a code is
+thus of the size of a code whatever T is. T = 1 is the released formula.
 
 Where the paper and the released code differ, this is the setting, and the first is the default:
 
     similarity     dot (released), or cosine (paper). Cosine with temperature 1, which is what the
-                   paper's formula says, hardly moves anything: its temperature is .1 unless set
+                   paper's formula says, hardly moves anything: its T is .1 unless set
     group_weights  paper: high = low = 1. released: high = .1, low = .4
     positive       previous: x' is the token before (paper). random_earlier: any token before it in
                    the window (the released default)
@@ -40,15 +45,15 @@ from ..errors import SAEError
 #: Weights of the reconstruction by the high-level latents and by all.
 GROUP_WEIGHTS = {"paper": (1.0, 1.0), "released": (0.1, 0.4)}
 
-#: What similarities are divided by, unless it is set.
-TEMPERATURES = {"dot": 1.0, "cosine": 0.1}
+#: What cosines are divided by, unless it is set.
+COSINE_TEMPERATURE = 0.1
 
 
 @dataclass
 class TemporalTrainingSAEConfig(BatchTopKTrainingSAEConfig):
     """Settings of the module's formula.
 
-    high_level_fraction: h / d_sae. temperature: None for the one of TEMPERATURES.
+    high_level_fraction: h / d_sae. temperature: T, None for √d_in or COSINE_TEMPERATURE.
     """
 
     rows: ClassVar[str] = "pairs"
@@ -79,6 +84,12 @@ class TemporalTrainingSAEConfig(BatchTopKTrainingSAEConfig):
     def high_level(self) -> int:
         """h, how many latents are high-level."""
         return round(self.high_level_fraction * self.d_sae)
+
+    @property
+    def divisor(self) -> float:
+        """T, what similarities are divided by."""
+        own = self.d_in**0.5 if self.similarity == "dot" else COSINE_TEMPERATURE
+        return self.temperature or own
 
 
 class TemporalTrainingSAE(BatchTopKTrainingSAE):
@@ -116,12 +127,13 @@ class TemporalTrainingSAE(BatchTopKTrainingSAE):
         before, _ = self.encode_with_hidden_pre(earlier)
         # Products of many codes are too coarse in bfloat16 to tell the largest from the next.
         with torch.autocast(self.device.type, enabled=False):
-            return contrast(
+            found = contrast(
                 output.feature_acts[:, : self.cfg.high_level].float(),
                 before[:, : self.cfg.high_level].float(),
                 self.cfg.similarity,
-                self.cfg.temperature or TEMPERATURES[self.cfg.similarity],
+                self.cfg.divisor,
             )
+        return found * (self.cfg.divisor if self.cfg.similarity == "dot" else 1.0)
 
 
 def contrast(

@@ -33,12 +33,18 @@ def test_what_can_be_found_is_ordered(found):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="Latents of SAEs trained so briefly overlap on .68 of their tokens at most, not on TIED.",
-)
-def test_the_planted_ties_are_seen(found):
+def test_the_ties_that_are_seen_are_planted_ones(found):
     for seed in SEEDS:
         paired = found["paired", seed]
-        assert paired.found == FEATURES // 2
         assert paired.precision >= 0.9
+        assert paired.found >= FEATURES // 8, "a quarter of the planted pairs"
+        assert paired.ambiguous >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True,
+    reason="For about half of the pairs an SAE has one latent, of their mean, which has no partner.",
+)
+def test_all_planted_ties_are_seen(found):
+    assert all(found["paired", seed].found == FEATURES // 2 for seed in SEEDS)

@@ -15,12 +15,32 @@ def test_windows_are_the_document_in_pieces(ids, room):
     assert all(window.ids == tuple(ids[window.start :][:room]) for window in windows)
 
 
-@given(st.lists(st.integers(0, 200), max_size=60), st.integers(1, 500))
-def test_batches_keep_to_the_budget(lengths, budget):
-    groups = batches(lengths, budget)
+@given(
+    st.lists(st.integers(0, 200), max_size=60),
+    st.integers(1, 500),
+    st.none() | st.integers(0, 100),
+)
+def test_batches_keep_to_the_budget(lengths, budget, overhead):
+    groups = batches(lengths, budget, overhead)
     assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or max(lengths[row] for row in group) * len(group) <= budget
+
+
+def test_one_long_row_does_not_lengthen_many_short_ones():
+    lengths = [16] * 15 + [32]
+    assert batches(lengths, 1024) == [[15, *range(15)]]
+    assert batches(lengths, 1024, overhead=48) == [[15], [*range(15)]]
+    assert batches([16, 32, 16], 1024, overhead=48) == [[1, 0, 2]]  # a batch more would cost more
+
+
+@given(st.lists(st.integers(1, 64), max_size=60), st.integers(64, 500), st.integers(0, 100))
+def test_batches_are_no_dearer_than_without_looking_at_padding(lengths, budget, overhead):
+    def cost(groups):
+        padded = sum(max(lengths[row] for row in group) * len(group) for group in groups)
+        return padded + overhead * len(groups)
+
+    assert cost(batches(lengths, budget, overhead)) <= cost(batches(lengths, budget))
 
 
 def test_padding_is_on_the_right_and_aligned():

@@ -89,8 +89,6 @@ def test_with_a_language_model_no_call_is_paid_twice(expected):
         assert set(server.paid.values()) == {1}
 
 
-# Three losses in a row have once ended with a call less and another result for one feature: a race
-# that is not found yet (docs/log.md).
 @pytest.mark.parametrize("moments", [[7], pytest.param([3, 4, 12], marks=pytest.mark.slow)])
 def test_features_of_lost_workers_are_taken_up_without_paying_twice(expected, moments):
     """Workers are lost while calls are under way: the replies come, and are whoever's asks again."""
@@ -109,6 +107,26 @@ def test_features_of_lost_workers_are_taken_up_without_paying_twice(expected, mo
                 runner.run(work(job, source, run, hall=hall))
             found = without_random_weights(results_of(run, source))
         assert len(hall.hired) == 2 + len(moments)
+        assert (found, len(server.calls)) == expected
+        assert set(server.paid.values()) == {1}
+
+
+def test_a_worker_lost_at_every_call_changes_nothing(expected):
+    """However many are lost with a feature: as long as it comes further it is no fault of its own."""
+    hall = standing_in.Hall(planted.PlantedSource, workers=1)
+
+    def script(call):
+        loop.call_soon_threadsafe(hall.lose)
+        return minded.answer(call)
+
+    loop = asyncio.new_event_loop()
+    with LoopbackProvider(script) as server, Journal.open(None) as journal:
+        job, source = job_of(mind(server), concurrency=1), planted.PlantedSource()
+        with journal.begin("x", job.config(source)) as run:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(work(job, source, run, hall=hall))
+            found = without_random_weights(results_of(run, source))
+        assert len(hall.hired) == 1 + len(server.calls)
         assert (found, len(server.calls)) == expected
         assert set(server.paid.values()) == {1}
 
@@ -142,9 +160,47 @@ def test_a_feature_that_takes_workers_along_fails_alone():
         results = spread(hall, journal, job_of(score=False))
     status = {result.index: result.status for result in results}
     assert status == {0: "concluded", 1: "concluded", 2: "failed"}
-    assert "3 workers were lost while they had feature 2" in next(
+    assert "3 workers were lost while they had feature 2, which came no further" in next(
         r.error for r in results if r.error
     )
+
+
+class Twice(planted.PlantedSource):
+    """Feature 0 takes two workers along, and waits for a third to have nothing else; that is lost to 1."""
+
+    hall: standing_in.Hall
+    lost: dict[int, int]
+    taken_up: asyncio.Event  # feature 1, after the first loss
+    both_lost: asyncio.Event
+
+    async def activations(self, feature, texts):
+        if feature == 1 and self.lost[0]:
+            self.taken_up.set()
+        if feature == 0 and self.lost[0] < 2:
+            if self.lost[0]:
+                await self.taken_up.wait()
+                self.both_lost.set()
+            await self.take_along(0)
+        if feature == 1 and not self.lost[1]:
+            await self.both_lost.wait()
+            await asyncio.sleep(0.1)  # feature 0 comes to this worker, and waits
+            await self.take_along(1)
+        return await super().activations(feature, texts)
+
+    async def take_along(self, feature):
+        self.lost[feature] += 1
+        next(a for a in self.hall.hired if a._worker._source is self).lose()
+        await asyncio.sleep(60)
+
+
+def test_a_worker_lost_before_it_began_a_feature_does_not_count_against_it():
+    hall = standing_in.Hall(Twice)
+    Twice.hall, Twice.lost = hall, {0: 0, 1: 0}
+    Twice.taken_up, Twice.both_lost = asyncio.Event(), asyncio.Event()
+    with Journal.open(None) as journal:
+        results = spread(hall, journal, job_of(score=False, concurrency=2))
+    assert Twice.lost == {0: 2, 1: 1}
+    assert {result.status for result in results} == {"concluded"}
 
 
 def test_what_is_wrong_with_a_worker_is_told():

@@ -107,6 +107,9 @@ def test_a_whole_session_in_two_tabs(browser: Browser, base: str):
         expect(first.locator("#answer")).to_contain_text("on the leaderboard")
         expect(first.locator("#state")).not_to_contain_text("Under way")
         expect(second.locator("#accepted")).to_contain_text("Ada")
+        tables = "[...document.querySelectorAll('.state .wide')]"
+        assert first.evaluate(f"{tables}.length")
+        assert first.evaluate(f"{tables}.every(one => one.scrollWidth <= one.clientWidth)")
         before = first.locator("#state").inner_text()
         first.reload()
         assert first.locator("#state").inner_text() == before

@@ -63,6 +63,15 @@ def test_the_loss_is_the_formula(weights, high, low):
     torch.testing.assert_close(found.loss, wanted)
 
 
+@pytest.mark.parametrize(("temperature", "divisor"), [(None, 12**0.5), (1.0, 1.0)])
+def test_dot_products_are_divided_by_the_length_of_rows(temperature, divisor):
+    sae = temporal(alpha=0.7, temperature=temperature)
+    tokens, earlier = torch.randn(2, 16, 12)
+    found = step(sae, torch.cat([tokens, earlier])).losses["contrastive_loss"]
+    codes, before = sae.encode(tokens)[:, :8], sae.encode(earlier)[:, :8]
+    torch.testing.assert_close(found, 0.7 * divisor * contrast(codes, before, "dot", divisor))
+
+
 def test_low_level_latents_are_not_contrasted():
     sae = temporal(alpha=1.0)
     found = step(sae, torch.randn(32, 12))
