@@ -66,17 +66,28 @@ def explained(source, feature, budget=None):
     return asyncio.run(EXPLAINERS["attribution"].explain(task))
 
 
-def test_the_rule_foresees_the_planted_pair(pair):
+def f1(said, true):
+    return 2 * (said & true).sum() / (said.sum() + true.sum())
+
+
+def test_the_rule_is_the_planted_pair(pair):
+    """It says what was planted; and foresees the latent as well as the answer key itself does."""
     found = explained(pair, 0).explanation
-    texts = planted.texts(150, TOKENS, 21, 16)
-    measured = asyncio.run(pair.activations(0, texts))
-    unit = found.rule.unit
-    said = np.concatenate(predict(found.rule, [one.tokens for one in measured])) >= 0.2 * unit
-    fires = np.concatenate([one.activations for one in measured]) >= 0.2 * unit
-    f1 = 2 * (said & fires).sum() / (said.sum() + fires.sum())
-    values = {v for clause in found.rule.clauses for c in clause.conditions for v in c.match.values}
-    assert {f" {planted.word(TRIGGER)}", f" {planted.word(CONTEXT)}"} <= values
-    assert f1 >= 0.8
+    measured = asyncio.run(pair.activations(0, planted.texts(150, TOKENS, 21, 16)))
+    bar = 0.2 * found.rule.unit
+    said = np.concatenate(predict(found.rule, [one.tokens for one in measured])) >= bar
+    fires = np.concatenate([one.activations for one in measured]) >= bar
+    trigger, context = (f" {planted.word(n)}" for n in (TRIGGER, CONTEXT))
+    key = np.array(
+        [
+            token == trigger and context in one.tokens[:place]
+            for one in measured
+            for place, token in enumerate(one.tokens)
+        ]
+    )
+    assert f1(said, key) >= 0.9
+    assert f1(said, fires) >= f1(key, fires) - 0.02
+    assert f1(key, fires) >= 0.7  # the plant is what it says, if no more
     assert found.verdict == "untested"
 
 
