@@ -13,6 +13,7 @@ from . import (  # each registers its commands
     saes,
     serving,
     sessions,
+    steering,
     web,
     zoo,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "saes",
     "serving",
     "sessions",
+    "steering",
     "web",
     "zoo",
 ]
