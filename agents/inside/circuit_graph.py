@@ -155,7 +155,7 @@ def _reads(members: Sequence[Sampled], layer: int, head: int) -> str:
 def _neurons(members: Sequence[Sampled]) -> _Terms:
     if not members[0].found.neurons.size:
         return {}
-    mean = np.mean([one.found.neurons for one in members], axis=0, dtype=np.float64)
+    mean = np.stack([one.found.neurons for one in members]).mean(axis=0, dtype=np.float64)
     return {
         f"neuron {layer}.{neuron}": (float(mean[layer, neuron]), "")
         for layer, neuron in zip(*np.nonzero(mean), strict=True)

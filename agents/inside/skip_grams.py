@@ -81,12 +81,9 @@ class Judged:
     @classmethod
     def on(cls, splits: Sequence[SplitEvidence], feature: int, fires_at: float) -> Judged:
         """The first of the splits with enough firing tokens, else the last."""
-        for split in splits:
-            fires = split.activations(feature) >= max(fires_at, 1e-12)
-            found = cls(split, fires)
-            if np.count_nonzero(fires) >= FEWEST:
-                return found
-        return found
+        judged = [cls(one, one.activations(feature) >= max(fires_at, 1e-12)) for one in splits]
+        enough = (one for one in judged if np.count_nonzero(one.fires) >= FEWEST)
+        return next(enough, judged[-1])
 
     @property
     def matcher(self) -> Matcher:

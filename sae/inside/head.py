@@ -211,7 +211,7 @@ class HeadAttention:
         cuts = [list(one.ids) for text in texts for one in cut(text, 0, room)]
         limit = len(pieces) if exact else READ
         means, seen, bos, unexplained = self._means(cuts, limit, len(counts))
-        ids = np.flatnonzero(seen)
+        ids: list[int] = np.flatnonzero(seen).tolist()
         inputs = HeadInputs(
             tokens=tuple(pieces[i] for i in ids),
             frequency=counts[ids] / counts.sum(),
