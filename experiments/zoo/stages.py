@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .explaining import draw_all, explain_all, is_drawn
+from .explaining import draw_all, explain_all, explained, is_drawn
 from .output import write_all
 from .place import Place
 from .table import EVALUATION, Table, table_of
@@ -35,14 +35,13 @@ def run(
         if not is_done(place)
     }
     run_all(held_out, workers, watch, lambda name: say(f"Done with {name}."))
-    last = list(place.recipe.saes)[-1]
 
-    def explained(name: str, features: int) -> None:
+    def told(name: str, features: int) -> None:
         say(f"Explained {features} features of {name}.")
-        if name == last:
+        if all(explained(place, one) >= features for one in place.recipe.saes):
             write_all(place, table_of(place))
 
-    explain_all(place, workers, watch, explained)
+    explain_all(place, workers, watch, told)
     table = table_of(place)
     for path in write_all(place, table):
         say(f"Wrote {path}.")
