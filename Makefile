@@ -9,7 +9,7 @@ bench := $(filter-out benchmarks/scripted.py benchmarks/serve.py benchmarks/faul
 not_everywhere := slow or browser or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo leaderboard setup test test-slow test-browser bench faults lint format clean
+.PHONY: help demo leaderboard zoo setup test test-slow test-browser bench faults lint format clean
 .NOTPARALLEL: # -j changes nothing: each step keeps the processor busy by itself
 unexport PYTHONHOME PYTHONPATH
 
@@ -21,6 +21,9 @@ demo: setup ## explain 16 features of a real SAE, print a table, write a report
 
 leaderboard: setup ## explainers and controls on the demo's SAE and on planted features, as leaderboard.html
 	@$(python) -m sagescope.experiments.cli leaderboard demo $(ARGS)
+
+zoo: setup ## train eight kinds of SAEs, explain 48 features of each, compare them: hours
+	@$(python) -m sagescope.experiments.cli zoo $(ARGS)
 
 setup: ## make .venv and install everything into it (PYTHON=... chooses the Python)
 	@sh .ci/setup

@@ -13,6 +13,7 @@ from .baselines.one_shot import OneShot
 from .baselines.paper import RELEASED, SagePaper
 from .budget import Budget
 from .hints import Hinted, hints_of
+from .inside.attention_rules import AttentionRules
 from .inside.attribution import ByAttribution
 from .inside.circuitlens import CircuitLens
 from .inside.weightlens import WeightLens
@@ -49,6 +50,8 @@ INSIDE: dict[str, Explainer] = {
     "weightlens": WeightLens(),
     "circuitlens": CircuitLens(),
     "attribution": ByAttribution(),
+    # Friedman et al. 2025: SAEs on one attention head.
+    "attention-rules": AttentionRules(),
 }
 
 EXPLAINERS: dict[str, Explainer] = {

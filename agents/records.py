@@ -120,6 +120,37 @@ class MeasuredGroup(ProbeCounts):
     probes: tuple[int, ...] = ()
 
 
+class Context(Record):
+    """A stretch of text with what a feature did on it, to show what a rule says.
+
+    tokens, activations: as the feature saw it. at: the place that the rule speaks of. why: what stands
+    there, or is missing, in words.
+    """
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    at: int
+    why: str = ""
+
+
+class RuleCase(Record):
+    """One line of an explanation's rule as a table that can be read and checked.
+
+    kind: what sort of rule ("skip-gram", "itself", "absence", "counting"). text: what it says. figures:
+    what stands behind it, by name. tokens, fired: on how many tokens of the `explain` split it holds,
+    and on how many of these the feature fires. matches: contexts in which it holds. blocked: contexts
+    that come close and in which it does not hold, with what is missing.
+    """
+
+    kind: str
+    text: str
+    figures: dict[str, float] = {}
+    tokens: int = 0
+    fired: int = 0
+    matches: tuple[Context, ...] = ()
+    blocked: tuple[Context, ...] = ()
+
+
 class Explanation(Record):
     """What an explainer concludes.
 
@@ -131,7 +162,8 @@ class Explanation(Record):
     loop. hypothesis: the number of the one that it states. rests_on: of all those that it is made
     from, where that is not the one alone. verdict: what the probes of these said, set by the loop;
     "untested" where none was run for them, None where it rests on no hypothesis. counts: those behind
-    the verdict. said: the mind's own word on what it states, where one was asked for (see Verdict).
+    the verdict. said: the mind's own word on what it states, where one was asked for (see Verdict). cases: its rule
+    line by line with examples, from explainers that make such a table.
     """
 
     labels: tuple[str, ...]
@@ -146,6 +178,7 @@ class Explanation(Record):
     verdict: Standing | None = None
     counts: ProbeCounts | None = None
     said: str | None = None
+    cases: tuple[RuleCase, ...] = ()
 
 
 class Conclusion(Record):

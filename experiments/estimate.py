@@ -64,6 +64,7 @@ TYPICAL = {
     "sage-paper:released": Later(300, 14, 21000, 2100, after_first=True),
     "weightlens": _NONE,
     "attribution": _NONE,
+    "attention-rules": _NONE,
 }
 
 

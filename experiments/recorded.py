@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 
 from ..agents.hints import Hint
 from ..sae.evidence import Evidence
+from ..sae.generation.texts import Generation
+from ..sae.inside.attention import Attention
 from ..sae.inside.attribution import Attributions
 from ..sae.inside.circuits import Circuits
 from ..sae.inside.token_vectors import TokenVectors
@@ -56,6 +58,16 @@ class RecordedSource:
         """Those of the source, if it has any (see `sagescope.sae.outputs`)."""
         found: Losses | None = getattr(self._source, "losses", None)
         return found and RecordedLosses(found, self._run)
+
+    @property
+    def attention(self) -> Attention | None:
+        """That of the source, if it has any: from weights, so that nothing of it is written down."""
+        return getattr(self._source, "attention", None)
+
+    @property
+    def generation(self) -> Generation | None:
+        """That of the source, if it has any; what it writes explains nothing, and is not kept."""
+        return getattr(self._source, "generation", None)
 
     @property
     def token_vectors(self) -> TokenVectors | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..agents.records import Outcome
+from ..agents.records import Context, Outcome, RuleCase
 from ..agents.rules.match import predict
 from ..sae.errors import SagescopeError
 from ..sae.paths import new_file
@@ -117,6 +117,8 @@ def _template() -> Any:
     made.globals.update(
         pieces_of=pieces_of,
         outcome_pieces=outcome_pieces,
+        context_pieces=context_pieces,
+        figures_of=figures_of,
         scores_of=scores_of,
         recalls_of=recalls_of,
         low_activation=low_activation,
@@ -145,6 +147,20 @@ def pieces_of(story: Transcript, exemplar: dict[str, Any]) -> list[Piece]:
 def outcome_pieces(story: Transcript, outcome: Outcome) -> list[Piece]:
     """The text of a probe as it was measured."""
     return _joined([*_pieces(story, outcome.tokens, outcome.activations)])
+
+
+def context_pieces(story: Transcript, context: Context) -> list[Piece]:
+    """A context of a rule's table, with the token that the rule speaks of set apart."""
+    pieces = list(_pieces(story, context.tokens, context.activations))
+    before, here, after = pieces[: context.at], pieces[context.at], pieces[context.at + 1 :]
+    # A value, so that it stays apart from its neighbours, and is shaded by it.
+    here = replace(here, value=here.value or 0.0, predicted=True)
+    return [*_joined(before), here, *_joined(after)]
+
+
+def figures_of(case: RuleCase) -> str:
+    """What stands behind a line of the table, on one line."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in case.figures.items())
 
 
 def _pieces(

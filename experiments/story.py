@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..agents.records import Explanation, Hypothesis, Verdict, short
+from ..agents.records import Explanation, Hypothesis, RuleCase, Verdict, short
 from ..sae.visible import visible
 from .results import Result
 from .scoring import Item
@@ -26,6 +26,8 @@ BEFORE, AFTER = 16, 8
 def transcript_page(story: Transcript) -> RenderableType:
     """A feature's whole story, in the order in which it happened."""
     parts: list[RenderableType] = [*_head(story)]
+    if story.result and story.result.explanation.cases:
+        parts += [_heading("Rules"), *_cases(story.result.explanation.cases, story)]
     if story.facts:
         parts += [_heading("Where it fires (explain split)"), *_exemplars(story)]
     parts.append(_heading(f"Hypotheses ({len(story.hypotheses)})"))
@@ -95,6 +97,21 @@ def _scores_of_one(result: Result) -> Table:
         style = "" if of == "explanation" else "dim"
         table.add_row(heading, *(score_cell(scores.get(name)) for name in COLUMNS), style=style)
     return table
+
+
+def _cases(cases: Sequence[RuleCase], story: Transcript) -> Iterator[RenderableType]:
+    """Each line of the rule, with contexts in which it holds and in which it is blocked."""
+    for case in cases:
+        line = Text.assemble((f"{case.kind}  ", "bold"), visible(case.text))
+        figures = "".join(f", {name} {v:.3g}" for name, v in case.figures.items())
+        yield line.append(f"  fired on {case.fired:,} of {case.tokens:,}{figures}", "dim")
+        for mark, style, contexts in (("✓", "green", case.matches), ("✗", "red", case.blocked)):
+            for context in contexts:
+                why = f"{visible(context.why)}: " if context.why else ""
+                shown = _shaded(context.tokens, context.activations, story)
+                yield Padding(
+                    Text.assemble((f"{mark} ", style), (why, "dim"), *shown), (0, 0, 0, 3)
+                )
 
 
 def _heading(title: str) -> RenderableType:

@@ -62,6 +62,18 @@ class Direction:
 
         Raises SAEError where the model would not take notice of it.
         """
+        self.check()
+
+        def change(found: torch.Tensor) -> torch.Tensor:
+            whole = found.float()
+            push = self.pushed(whole, amount).expand(whole.shape).clone()
+            push[:, : int(self.reader.prepend_bos)] = 0
+            return (whole + push).to(found.dtype)
+
+        return Edit(self.reader.written, change)
+
+    def check(self) -> None:
+        """Raise SAEError where the model would not take notice of what is added."""
         reader, at = self.reader, self.reader.written
         if _BESIDE.fullmatch(at.canonical):
             raise SAEError(
@@ -70,14 +82,14 @@ class Direction:
                 f"hook_resid_pre or hook_resid_post."
             )
 
-        def change(found: torch.Tensor) -> torch.Tensor:
-            whole = found.float()
-            made = amount * self.decoded(reader.prepared(whole, at))
-            push = reader.restored(made, torch.zeros_like(whole), at).expand(whole.shape).clone()
-            push[:, : int(reader.prepend_bos)] = 0
-            return (whole + push).to(found.dtype)
+    def pushed(self, found: torch.Tensor, amount: float) -> torch.Tensor:
+        """What is added for an activation of `amount` where the model has `found` [..., width].
 
-        return Edit(at, change)
+        float32, of that shape or one that expands to it.
+        """
+        reader, at = self.reader, self.reader.written
+        made = amount * self.decoded(reader.prepared(found, at))
+        return reader.restored(made, torch.zeros_like(found), at)
 
     def in_residual_stream(self) -> torch.Tensor:
         """The direction of norm 1 that reaches the residual stream: float32 [d_model].

@@ -223,6 +223,14 @@ class LatentReader:
             token, latent, value = token[wanted], latent[wanted], value[wanted]
         return place[token], latent.astype(np.int32), value
 
+    def latent(self, found: torch.Tensor, feature: int) -> torch.Tensor:
+        """One feature where the model has `found` [..., width] at the hook point: [...].
+
+        Not for SEQUENTIAL architectures, which look at a whole text.
+        """
+        read = self.prepared(found, self.at)
+        return self._module.encode(read)[..., feature].float()
+
     def _encode(self, flat: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Entries of flat rows [n, d_in]: token, latent, value; a slice at a time."""
         width = self._encoder.cfg.d_sae

@@ -159,9 +159,10 @@ class Support:
         upper = triu(ones.T @ ones, k=1).tocoo()
         both = upper.data
         squares = codes[:, known].power(2)
-        shared = csc_array(squares.T @ ones) / np.asarray(squares.sum(axis=0)).ravel()[:, None]
-        shared = csr_array(shared).minimum(csr_array(shared.T))
-        overlap = both
+        own = np.asarray(squares.sum(axis=0)).ravel()[:, None]
+        each: Any = csr_array(csc_array(squares.T @ ones) / own)
+        shared = each.minimum(csr_array(each.T))
+        overlap: Any = both
         if len(both):
             overlap = np.minimum(1.0, np.asarray(shared[upper.row, upper.col]).ravel())
         most = np.zeros(len(known))

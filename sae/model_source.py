@@ -11,8 +11,10 @@ from .collect import Readers
 from .corpus import load_corpus
 from .encoder import LatentReader
 from .errors import FeatureError
-from .evidence import Evidence
+from .evidence import Evidence, SplitEvidence
+from .generation.model_generation import ModelGeneration
 from .host import ActivationHost, Firing
+from .inside.head import HeadAttention
 from .inside.model_attribution import ModelAttributions
 from .inside.model_circuits import ModelCircuits
 from .inside.model_token_vectors import ModelTokenVectors
@@ -172,6 +174,20 @@ class ModelSource:
         """What its features read of what the model wrote before, and of features of upstream SAEs."""
         return ModelCircuits(self.reader, self.upstream)
 
+    @cached_property
+    def attention(self) -> HeadAttention:
+        """What the attention head that its SAE reads gives its features. Asks for the evidence."""
+        return HeadAttention(self.reader, self._explain)
+
+    @cached_property
+    def generation(self) -> ModelGeneration:
+        """What its model writes while a feature is steered. Asks for the evidence."""
+        return ModelGeneration(self.reader, lambda: self.evidence.reader("selector"))
+
+    def _explain(self) -> SplitEvidence:
+        return self.evidence.reader("explainer").split("explain")
+
+    @cached_property
     def token_vectors(self) -> ModelTokenVectors:
         """What its weights say of tokens, beside what upstream SAEs hand on."""
         return ModelTokenVectors(self.reader, self.upstream)
@@ -182,7 +198,7 @@ class ModelSource:
         return ModelAttributions(self.reader)
 
     def _typical_max(self, feature: int) -> float:
-        return self.evidence.reader("explainer").split("explain").stats(feature).typical_max
+        return self._explain().stats(feature).typical_max
 
     def id(self, feature: int) -> FeatureId:
         """The name of one of its features."""

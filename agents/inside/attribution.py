@@ -23,7 +23,7 @@ from ...sae.visible import visible
 from ..loop import Proposal
 from ..notebook import Notebook
 from ..records import Conclusion, quoted
-from ..rules.fitting import prune, refit
+from ..rules.fitting import cost, prune, refit
 from ..rules.language import MAX_VALUES, Clause, Condition, Match, Near, Rule, current
 from ..rules.render import describe
 from ..rules.sample import Sample
@@ -35,10 +35,11 @@ NOTHING = "no token found responsible"
 EXEMPLARS, REACH = 24, 32
 #: A cut text must keep this share of the activation; else all of it is read.
 KEEPS = 0.5
-#: A token made the feature fire that adds this share of all that is added.
-RESPONSIBLE = 0.15
-#: A trigger needs a context that is responsible in this share of its exemplars.
-NEEDED = 0.5
+#: A token made the feature fire without which it would lose this share of its activation. That is no
+#: share of all that is added: where two tokens are needed, one may add much less than the other.
+RESPONSIBLE = 0.3
+#: Tokens that a trigger may need before it are tried up to so many together.
+WORDS = 3
 #: A context speaks for itself that is responsible for so many different triggers.
 TRIGGERS = 3
 #: Clauses tried before those go that do not earn their length.
@@ -103,7 +104,7 @@ class ByAttribution:
                 values = await self._attributed(one, attributions, task.feature)
             except TextError:
                 continue  # cut otherwise than in the corpus: the others tell
-            if values.value > values.baseline:
+            if values.value > 0:
                 found.append(responsible(values))
         return found, False
 
@@ -119,9 +120,8 @@ class ByAttribution:
 
 
 def responsible(values: Attribution) -> Responsible:
-    """The tokens that add RESPONSIBLE or more of all that is added."""
-    gains = np.clip(values.values, 0.0, None)
-    shares = gains / (float(gains.sum()) or 1.0)
+    """The tokens that add RESPONSIBLE or more of the activation that there is in the end."""
+    shares = values.values / max(values.value, 1e-9)
     last = len(shares) - 1
     context = tuple(
         (values.tokens[place], int(place) - last)
@@ -133,15 +133,18 @@ def responsible(values: Attribution) -> Responsible:
 
 def mined(found: Sequence[Responsible], notebook: Notebook) -> Rule:
     """The rule that exemplars give: its clauses as they stand, its levels fitted on the split."""
-    clauses = [*_by_trigger(found), *_by_context(found)][:CLAUSES]
     sample = Sample(notebook.split, notebook.feature)
+    clauses = [*_by_trigger(found, sample), *_by_context(found)][:CLAUSES]
     fitted = prune(sample, refit(sample, clauses))
     kept = [clause for clause in fitted if clause.level > 0]
     return Rule(clauses=tuple(kept), unit=notebook.stats.typical_max)
 
 
-def _by_trigger(found: Sequence[Responsible]) -> list[Clause]:
-    """Triggers that fire alone, in sets; then each that needs a context, the commonest first."""
+def _by_trigger(found: Sequence[Responsible], sample: Sample) -> list[Clause]:
+    """Triggers that fire alone, in sets; then each that needs a context, the commonest first.
+
+    Whether one needs what was responsible before it, its cost on the split decides.
+    """
     of: dict[str, list[Responsible]] = defaultdict(list)
     for one in found:
         if one.alone:
@@ -149,27 +152,35 @@ def _by_trigger(found: Sequence[Responsible]) -> list[Clause]:
     plain: list[str] = []
     clauses = []
     for trigger, some in sorted(of.items(), key=lambda pair: -len(pair[1])):
-        context = _context(some)
-        if context is None:
+        alone = current("token", trigger)
+        options = [_clause(alone), *(_clause(alone, near) for near in _contexts(some))]
+        best = min(options, key=lambda clause: _cost(clause, sample)) if options[1:] else options[0]
+        if best is options[0]:
             plain.append(trigger)
         else:
-            clauses.append(_clause(current("token", trigger), context))
+            clauses.append(best)
     sets = [plain[first : first + MAX_VALUES] for first in range(0, len(plain), MAX_VALUES)]
     return [*(_clause(current("token", *some)) for some in sets), *clauses]
 
 
-def _context(some: Sequence[Responsible]) -> Near | None:
-    """What must stand before a trigger: None where its exemplars mostly have nothing responsible."""
-    needing = [one for one in some if one.context]
-    if len(needing) < NEEDED * len(some):
-        return None
+def _contexts(some: Sequence[Responsible]) -> list[Near]:
+    """What may have to stand before a trigger: the commonest responsible token, the two commonest …"""
     words: dict[str, int] = defaultdict(int)
-    for one in needing:
+    offsets: dict[str, list[int]] = defaultdict(list)
+    for one in some:
         for token in dict.fromkeys(token for token, _ in one.context):
             words[token] += 1
-    most = max(words.values())
-    values = [token for token, times in words.items() if times == most][:MAX_VALUES]
-    return _before(values, [offset for one in needing for t, offset in one.context if t in values])
+        for token, offset in one.context:
+            offsets[token].append(offset)
+    order = sorted(words, key=lambda token: -words[token])[:WORDS]
+    chosen = [order[: n + 1] for n in range(len(order))]
+    near = [_before(some, [o for token in some for o in offsets[token]]) for some in chosen]
+    # Exemplars are few: it may stand further away than in any of them.
+    return [*near, *(one.model_copy(update={"first": None, "last": -1}) for one in near)]
+
+
+def _cost(clause: Clause, sample: Sample) -> float:
+    return cost(sample, Rule(clauses=tuple(refit(sample, [clause]))))
 
 
 def _by_context(found: Sequence[Responsible]) -> list[Clause]:

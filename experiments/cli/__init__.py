@@ -13,7 +13,9 @@ from . import (  # each registers its commands
     saes,
     serving,
     sessions,
+    steering,
     web,
+    zoo,
 )
 from .app import app, main
 
@@ -27,5 +29,7 @@ __all__ = [
     "saes",
     "serving",
     "sessions",
+    "steering",
     "web",
+    "zoo",
 ]

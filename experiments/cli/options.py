@@ -160,9 +160,10 @@ EXPLAINERS = (
     "sage-paper:released",
     "weightlens",
     "attribution",
+    "attention-rules",
 )
 #: Of these, those that may be hints.
-HINTS = ("weightlens", "attribution")
+HINTS = ("weightlens", "attribution", "attention-rules")
 Explainer = Annotated[
     str,
     typer.Option("--explainer", help=f"How explanations are made: {', '.join(EXPLAINERS)}."),

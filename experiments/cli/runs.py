@@ -81,17 +81,17 @@ def explain(
         calls=run_max_calls, tokens=run_max_tokens, cost=run_max_cost, seconds=run_max_seconds
     )
     where = subject, sae, corpus, tokens, device, dtype, host
-    above = opening.names(upstream) or []
-    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where, above)
+    above: dict[str, Any] = {"upstream": opening.names(upstream)} if upstream else {}
+    cluster = opening.cluster(ray, workers, worker_cpus, worker_gpus, where, **above)
     if dry_run:
-        with opening.open_source(*where, upstream=above) as source:
+        with opening.open_source(*where, **above) as source:
             indices = opening.indices(features, source)
             left = opening.left_in(run, journal, indices, retry_failed)
             output.print_estimate(source, left, how, run_budget, as_json)
         return
     with (
         opening.open_journal(journal, create=True) as file,
-        opening.open_source(*where, upstream=above) as source,
+        opening.open_source(*where, **above) as source,
     ):
         indices = opening.indices(features, source)
         with ProgressBar() as bar:

@@ -40,13 +40,17 @@ def run_benchmark(
     simulator: str | None = None,
     scorer_mind: str | None = None,
     watch: Watch | None = None,
+    features: Sequence[int] | None = None,
+    random_weights: int | None = None,
 ) -> dict[str, list[Result]]:
     """Explain and score a benchmark's features: one run for each seed; results by the run's name.
 
     A run that was begun is gone on with. seeds: of the manifest's; None for all. budget: of each
     feature, run_budget: of each run. controls: without them the row is marked as uncontrolled.
-    simulator, scorer_mind: None for the manifest's, and no others are taken. Raises BenchmarkError
-    where source or simulator are not what the manifest was frozen on, UnknownName for an unknown
+    simulator, scorer_mind: None for the manifest's, and no others are taken. features: only these of
+    the manifest's, for now. random_weights: how many features of the model with random weights
+    stand beside each run, None for as many as suit the mind. Raises BenchmarkError where source,
+    simulator or features are not what the manifest was frozen on, UnknownName for an unknown
     explainer or mind, JournalError where a run of that name has other settings.
     """
     explainer_named(explainer)
@@ -56,12 +60,14 @@ def run_benchmark(
         if seed not in manifest.seeds:
             known = ", ".join(map(str, manifest.seeds))
             raise BenchmarkError(f"The benchmark {manifest.name} has no seed {seed}: only {known}.")
+    if others := sorted(set(features or ()) - set(manifest.features)):
+        raise BenchmarkError(f"The benchmark {manifest.name} has no feature {others[0]}.")
     check_simulator(manifest, simulator, scorer_mind)
     check(manifest, source)
     found = {}
     for seed in seeds or manifest.seeds:
         job = Job(
-            manifest.features,
+            manifest.features if features is None else features,
             explainer,
             mind,
             budget or usual_budget(explainer, thinker.is_language_model),
@@ -80,7 +86,7 @@ def run_benchmark(
         with journal.begin(name, {**job.config(source), **bound(manifest)}) as run:
             run_to_end(work(job, source, run, watch))
             if controls:
-                beside_random_weights(job, source, journal, run, None, watch)
+                beside_random_weights(job, source, journal, run, random_weights, watch)
             found[name] = results_of(run, source)
     return found
 

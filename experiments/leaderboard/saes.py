@@ -133,5 +133,10 @@ def _bands(entry: Entry, features: set[int]) -> dict[int, list[int]]:
     for feature in sorted(features, key=lambda one: hashlib.sha256(b"%d" % one).digest()):
         density = entry.densities.get(feature, 0.0)
         if density > 0:
-            found.setdefault(math.floor(BANDS_IN_TEN * math.log10(density)), []).append(feature)
+            found.setdefault(band_of(density), []).append(feature)
     return found
+
+
+def band_of(density: float) -> int:
+    """The band of a density above 0: -1 from a tenth's square root to 1, and so on downwards."""
+    return math.floor(BANDS_IN_TEN * math.log10(density))

@@ -32,6 +32,7 @@ from .views import (
     Overview,
     Readings,
     Round,
+    SteeredTexts,
     Trials,
     Undone,
     View,
@@ -116,6 +117,24 @@ class Session:
     def compare(self, left: str, right: str) -> Comparison:
         """Two texts, token by token."""
         return self._wait(self.session.compare(left, right))
+
+    def steer(
+        self,
+        prompt: str,
+        *,
+        strength: float = 2.0,
+        remove: bool = False,
+        tokens: int = 40,
+        gated: bool | None = None,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        watch: Callable[[int], None] = lambda _: None,
+    ) -> SteeredTexts:
+        """What the model writes with and without the feature's direction. See AsyncSession.steer."""
+        how = {"strength": strength, "remove": remove, "tokens": tokens, "gated": gated}
+        return self._wait(
+            self.session.steer(prompt, **how, temperature=temperature, seed=seed, watch=watch)
+        )
 
     def hypotheses(self) -> Hypotheses:
         """All hypotheses, and how they stand."""

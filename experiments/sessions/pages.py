@@ -32,6 +32,7 @@ from .views import (
     Readings,
     Round,
     Scale,
+    SteeredTexts,
     Trials,
     Undone,
     View,
@@ -216,6 +217,28 @@ def _score(score: Score | None) -> Text:
     if score is None or score.value is None:
         return Text("–", "dim")
     return Text(f"{score.value:.2f}")
+
+
+@page.register
+def _(view: SteeredTexts) -> RenderableType:
+    lines: list[RenderableType] = [
+        Text.assemble(
+            (f"{visible(view.prompt)} …", "bold"), f"  by {view.strength:+g} typical maxima"
+        )
+    ]
+    if view.gate_line:
+        lines.append(text(view.gate_line, "yellow" if view.opened is False else "dim"))
+    for one in view.texts:
+        head = Text.assemble(
+            (f"{one.kind}", "bold"), "" if one.steered else ("  not steered", "dim")
+        )
+        head.append(
+            f"  KL {one.kl:.3f} nats a token, activation up to {one.maximum:.3g}, mean {one.mean:.3g}",
+            "cyan",
+        )
+        shown = Shaded(zip(one.tokens, one.activations, strict=True), view.scale)
+        lines += [head, Padding(shown, (0, 0, 0, 3), expand=False)]
+    return Group(*lines, text(view.note, "dim"))
 
 
 @page.register

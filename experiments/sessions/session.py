@@ -28,6 +28,7 @@ from ...agents.notebook import Notebook
 from ...agents.records import Hypothesis, Probe
 from ...agents.rules.language import Rule
 from ...sae.errors import BudgetExhausted, SessionError
+from ...sae.generation.texts import Order, generation_of
 from ...sae.source import FeatureSource
 from ..journal import Journal, Run
 from ..recorded import RecordedSource
@@ -46,6 +47,7 @@ from .views import (
     Readings,
     Round,
     Scale,
+    SteeredTexts,
     Trials,
     Undone,
 )
@@ -159,6 +161,37 @@ class AsyncSession:
         """Two texts, token by token."""
         first, second = await self._look([left, right])
         return Comparison.of(first, second, self.scale)
+
+    async def steer(
+        self,
+        prompt: str,
+        *,
+        strength: float = 2.0,
+        remove: bool = False,
+        tokens: int = 40,
+        gated: bool | None = None,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        watch: Callable[[int], None] = lambda _: None,
+    ) -> SteeredTexts:
+        """What the model writes with and without the feature's direction, and along two controls.
+
+        strength: in typical maxima. remove: take the direction away. gated: only where the feature is
+        there, and harder where that is not enough; by default where something is removed. Other
+        arguments: see `sae.generation.texts.Order`; seed is the run's by default. It tests nothing, so
+        it is no step. Raises SAEError for a source without a language model, and as Generation does.
+        """
+        order = Order(
+            prompt,
+            strength,
+            remove,
+            tokens,
+            remove if gated is None else gated,
+            temperature,
+            self.notebook.seed if seed is None else seed,
+        )
+        found = await generation_of(self.source).steered(self.feature, order, watch)
+        return SteeredTexts.of(found, self.scale)
 
     def hypotheses(self) -> Hypotheses:
         """All hypotheses, and how they stand: the verdicts that code reads off the outcomes."""

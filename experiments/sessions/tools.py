@@ -33,6 +33,7 @@ from .views import (
     Overview,
     Readings,
     Round,
+    SteeredTexts,
     Trials,
     Undone,
     View,
@@ -269,6 +270,20 @@ def _add_looking(server: Any, sessions: Sessions) -> None:
     async def compare(feature: Feature, left: str, right: str) -> Comparison:
         """Run two texts, and set them side by side token by token."""
         return await (await sessions.of(feature)).compare(left, right)
+
+    @_tool(server, reads=True)
+    async def steer(
+        feature: Feature,
+        prompt: str,
+        strength: Annotated[
+            float, Field(ge=-32, le=32, description="Typical maxima; below 0 to take it away.")
+        ] = 2.0,
+        tokens: Annotated[int, Field(ge=1, le=100)] = 30,
+    ) -> SteeredTexts:
+        """What the model writes after a prompt with the feature's direction added, without it, and
+        along two controls of the same size. It shows what the feature does, not what it responds to."""
+        how = {"strength": abs(strength), "remove": strength < 0, "tokens": tokens}
+        return await (await sessions.of(feature)).steer(prompt, **how)
 
     @_tool(server, reads=True)
     async def hypotheses(feature: Feature) -> Hypotheses:

@@ -90,6 +90,15 @@ def _compare(session: Session, rest: str, _: Watch) -> View:
     return session.compare(left.strip(), right.strip())
 
 
+def _steer(session: Session, rest: str, _: Watch) -> View:
+    """A leading number is the strength; a negative one takes the direction away."""
+    found = re.fullmatch(r"(?:([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)\s+)?(\S.*)", rest, re.DOTALL)
+    if not found:
+        raise _misread("steer")
+    strength = float(found[1] or 2.0)
+    return session.steer(found[2], strength=abs(strength), remove=strength < 0)
+
+
 def _add(session: Session, rest: str, _: Watch) -> View:
     words, rule = _with_rule(rest)
     return session.add(words, rule)
@@ -140,6 +149,11 @@ VERBS: dict[str, Verb] = {
         *(Verb(f"{kind} [N]", _CONTEXTS[kind], _contexts(kind)) for kind in KINDS),
         Verb("try TEXT", "What the feature does on any text.", _try),
         Verb("compare TEXT | TEXT", "Two texts, token by token.", _compare),
+        Verb(
+            "steer [STRENGTH] PROMPT",
+            "What the model writes with the feature added (2), or less of it (-2), and with controls.",
+            _steer,
+        ),
         Verb("add WORDS [:: RULE]", "Add a hypothesis of your own.", _add),
         Verb("edit N WORDS [:: RULE]", "Say hypothesis N better; the new one replaces it.", _edit),
         Verb("drop N", "Give hypothesis N up.", lambda s, rest, _: s.drop(_number(rest, "drop"))),

@@ -20,7 +20,7 @@ distances between whitened activations are no distances between activations. Bot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from sae_lens.saes.sae import (
@@ -30,6 +30,7 @@ from sae_lens.saes.sae import (
     TrainingSAE,
     TrainingSAEConfig,
     TrainStepInput,
+    TrainStepOutput,
 )
 
 from ..errors import SAEError
@@ -81,7 +82,9 @@ class SpaDETrainingSAEConfig(TrainingSAEConfig):
     """Settings of the module's formula. decoder_init_norm is None: W_dec starts as the prototypes.
 
     distance_coefficient: at .1 the toy of the paper gets worse, and at its default it does nothing
-    that could be measured.
+    that could be measured. start: where prototypes begin, at points of N(0, 1) (released code, whose
+    data are standardised), or at tokens of the first batch, with λ = 1 / (2 · summed variance),
+    which is for activations that are far from 0 on average, as a language model's are.
     """
 
     lr: ClassVar[float] = 1e-2
@@ -91,6 +94,7 @@ class SpaDETrainingSAEConfig(TrainingSAEConfig):
     apply_b_dec_to_input: bool = False
     decoder_init_norm: float | None = None
     distance_coefficient: float = 1e-8
+    start: Literal["normal", "tokens"] = "normal"
 
     @classmethod
     def architecture(cls) -> str:
@@ -201,6 +205,22 @@ class SpaDETrainingSAE(_SpaDE, TrainingSAE[Any]):
         """Codes, and 2 x·w_i - |w_i|²."""
         nearness = self.nearness(self.process_sae_in(x))
         return self.shares(nearness), nearness
+
+    def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
+        if self.cfg.start == "tokens" and step_input.n_training_steps == 0:
+            self._start_at(self.process_sae_in(step_input.sae_in))
+        return super().training_forward_pass(step_input)
+
+    @torch.no_grad()
+    def _start_at(self, tokens: torch.Tensor) -> None:
+        """Prototypes become tokens [n, d_in], a little apart where one is drawn twice."""
+        chosen = tokens[torch.randint(len(tokens), (self.cfg.d_sae,), device=tokens.device)]
+        spread = tokens.std(0)
+        points = (chosen + 0.1 * spread * torch.randn_like(chosen)).to(self.dtype)
+        self.W_enc.copy_(points.T)
+        self.W_dec.copy_(points)
+        scale = 1 / (2 * spread.double().square().sum().clamp_min(1e-8))
+        self.raw_scale.copy_(_before_softplus(scale.reshape(1)).to(self.dtype))
 
     def get_coefficients(self) -> dict[str, float | TrainCoefficientConfig]:
         return {"distance": self.cfg.distance_coefficient}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,13 @@ def train(
     keep: Path | None = None,
     keep_gb: float = kept.KEPT_GB,
     progress: bool = True,
+    shown: Bar | None = None,
 ) -> Path:
     """Train an SAE into the folder `out` and return it; continues from a checkpoint in it.
 
     keep: a folder of activations, filled first where it is not, and read instead of running the
-    subject model; at most keep_gb gigabytes of it. What lacks then is read several times.
+    subject model; at most keep_gb gigabytes of it. What lacks then is read several times. shown: what
+    is told of the steps in place of a bar of its own.
 
     Raises UnknownName for an architecture SAELens does not train, CorpusError for a corpus that
     cannot be read or is too short, SAEError for settings that cannot be had and where `out` is no
@@ -68,8 +71,8 @@ def train(
     if checkpoint:
         trainer.sae.load_weights_from_checkpoint(checkpoint)
         trainer.load_trainer_state(checkpoint)
-    with bar("Training", settings.tokens, progress) as shown:
-        trained = trainer.run(shown)
+    with nullcontext(shown) if shown else bar("Training", settings.tokens, progress) as told:
+        trained = trainer.run(told)
     metadata = trained.cfg.metadata
     metadata.training_tokens = settings.tokens
     metadata.corpus_passes = windows.passes
@@ -105,6 +108,8 @@ class _Trainer(SAETrainer[Any, Any]):
                 lr_warm_up_steps=steps // 20,
                 lr_decay_steps=steps * 3 // 10,
                 dead_feature_window=max(10, 200_000 // settings.batch),
+                # The L0 that is kept is of the steps since this was full last.
+                feature_sampling_window=max(1, min(1000, steps // 10)),
                 n_batches_for_norm_estimate=max(1, min(64, steps // 10)),
                 autocast=settings.in_bfloat16 and subject.dtype == torch.bfloat16,
                 device=str(subject.device),
@@ -122,6 +127,7 @@ class _Trainer(SAETrainer[Any, Any]):
         if self.activation_scaler.scaling_factor is None:
             self.activation_scaler.scaling_factor = self._scale()
         revived_until = round(self.settings.aux_until * self.cfg.total_training_steps)
+        window = self.cfg.dead_feature_window
         output = None
         while self.n_training_samples < self.cfg.total_training_samples:
             if self.n_training_steps >= revived_until:  # from here on, none counts as dead
@@ -137,6 +143,7 @@ class _Trainer(SAETrainer[Any, Any]):
             self.unexplained = _unexplained(output)
         self.sae.fold_activation_norm_scaling_factor(self.activation_scaler.scaling_factor)
         self.activation_scaler.scaling_factor = None
+        self.cfg.dead_feature_window = window  # dead is again what did not fire for so long
         self.set_final_sae_metadata()
         return self.sae
 
@@ -177,15 +184,29 @@ def _unexplained(output: Any) -> float:
     return float(error / (target - target.mean(0)).square().sum())
 
 
+def keep_activations(settings: TrainSettings, keep: Path, keep_gb: float = kept.KEPT_GB) -> int:
+    """Keep what a training reads, so that several can begin at once; tokens that are kept.
+
+    Goes on where it was stopped. Raises as `train` does.
+    """
+    settings.check()
+    return _filled(settings, SubjectModel.load(settings.subject), keep, keep_gb).tokens
+
+
 def _windows(
     settings: TrainSettings, subject: SubjectModel, keep: Path | None, keep_gb: float
 ) -> Windows:
-    windows = ModelWindows(subject, settings)
     if keep is None:
-        return windows
-    key = kept.key_of(subject.digest, settings, load_corpus(settings.corpus).digest())
-    filled = kept.fill(keep, windows, key, settings.tokens, keep_gb)
+        return ModelWindows(subject, settings)
+    filled = _filled(settings, subject, keep, keep_gb)
     return kept.KeptWindows(keep, filled, settings.seed)
+
+
+def _filled(
+    settings: TrainSettings, subject: SubjectModel, keep: Path, keep_gb: float
+) -> kept.Kept:
+    key = kept.key_of(subject.digest, settings, load_corpus(settings.corpus).digest())
+    return kept.fill(keep, ModelWindows(subject, settings), key, settings.tokens, keep_gb)
 
 
 def _halve(weights: Path) -> None:

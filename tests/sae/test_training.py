@@ -269,3 +269,19 @@ def test_what_is_kept_is_bounded(settings, tmp_path):
     assert kept
     assert kept.tokens < settings.tokens
     assert load_sae(str(tmp_path / "out")).metadata.corpus_passes > 0
+
+
+def test_the_dead_that_are_no_longer_revived_still_count(settings, tmp_path):
+    """The metadata say how many latents are dead at the end, and how many fire there."""
+    settings = dataclasses.replace(
+        settings,
+        arch="binary_topk",
+        tokens=1024 * 210,  # as dead counts what did not fire on 200,000
+        batch=1024,
+        buffer=2048,
+        aux_until=0.1,
+        options={"initial_threshold": 1e6},
+    )
+    metadata = load_sae(str(train(settings, tmp_path / "silent"))).module.cfg.metadata
+    assert metadata.num_dead_features == 64
+    assert metadata.l0 == 0

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.explainers import EXPLAINERS, Task
@@ -17,7 +18,7 @@ from sagescope.sae.inside.attribution import Attribution
 from ..sentences import on_words, source_of
 from . import planted_tokens as planted
 
-TOKENS, WIDTH = 60, 128
+TOKENS, WIDTH = 24, 128
 #: The trigger, and the token that must stand somewhere before it.
 TRIGGER, CONTEXT = 7, 11
 
@@ -26,8 +27,8 @@ TRIGGER, CONTEXT = 7, 11
 def pair(tmp_path_factory):
     """Feature 0 fires on the trigger after the context; feature 1 on the trigger; feature 2 never.
 
-    Attention is even, so that a token of the past is in the mean of all; rows are fitted by least
-    squares on what the block makes of random texts.
+    Attention is even, so that a token of the past is in the mean of all; rows are fitted
+    on what the block makes of random texts.
     """
     torch.set_num_threads(1)
     folder = planted.save_model(tmp_path_factory.mktemp("pair"), 3, WIDTH, TOKENS)
@@ -48,14 +49,13 @@ def pair(tmp_path_factory):
             for place, id in enumerate(row):
                 plain.append(float(id == TRIGGER))
                 both.append(float(id == TRIGGER and CONTEXT in row[:place]))
-        ones = torch.cat([x, torch.ones(len(x), 1)], 1)
-        # Both weigh the trigger's own tokens as much as all others together.
-        weight = torch.where(torch.tensor(plain) > 0, len(plain) / sum(plain), 1.0).sqrt()[:, None]
-        wanted = torch.tensor([both, plain]).T
-        found = torch.linalg.lstsq(ones * weight, wanted * weight).solution
         module = reader.sae.module
         with torch.no_grad():
-            module.W_enc[:, :2], module.b_enc[:2] = found[:-1], found[-1] - 0.5
+            for feature, labels in enumerate((both, plain)):
+                line = LogisticRegression(C=1e3, class_weight="balanced", max_iter=1000)
+                line.fit(x.numpy(), labels)
+                module.W_enc[:, feature] = torch.as_tensor(line.coef_[0])
+                module.b_enc[feature] = float(line.intercept_[0])
             module.b_enc[2] = -1.0
         yield source
 
@@ -66,17 +66,28 @@ def explained(source, feature, budget=None):
     return asyncio.run(EXPLAINERS["attribution"].explain(task))
 
 
-def test_the_rule_foresees_the_planted_pair(pair):
+def f1(said, true):
+    return 2 * (said & true).sum() / (said.sum() + true.sum())
+
+
+def test_the_rule_is_the_planted_pair(pair):
+    """It says what was planted; and foresees the latent as well as the answer key itself does."""
     found = explained(pair, 0).explanation
-    texts = planted.texts(150, TOKENS, 21, 16)
-    measured = asyncio.run(pair.activations(0, texts))
-    unit = found.rule.unit
-    said = np.concatenate(predict(found.rule, [one.tokens for one in measured])) >= 0.2 * unit
-    fires = np.concatenate([one.activations for one in measured]) >= 0.2 * unit
-    f1 = 2 * (said & fires).sum() / (said.sum() + fires.sum())
-    values = {v for clause in found.rule.clauses for c in clause.conditions for v in c.match.values}
-    assert {f" {planted.word(TRIGGER)}", f" {planted.word(CONTEXT)}"} <= values
-    assert f1 >= 0.8
+    measured = asyncio.run(pair.activations(0, planted.texts(150, TOKENS, 21, 16)))
+    bar = 0.2 * found.rule.unit
+    said = np.concatenate(predict(found.rule, [one.tokens for one in measured])) >= bar
+    fires = np.concatenate([one.activations for one in measured]) >= bar
+    trigger, context = (f" {planted.word(n)}" for n in (TRIGGER, CONTEXT))
+    key = np.array(
+        [
+            token == trigger and context in one.tokens[:place]
+            for one in measured
+            for place, token in enumerate(one.tokens)
+        ]
+    )
+    assert f1(said, key) >= 0.9
+    assert f1(said, fires) >= f1(key, fires) - 0.02
+    assert f1(key, fires) >= 0.7  # the plant is what it says, if no more
     assert found.verdict == "untested"
 
 
@@ -106,7 +117,7 @@ def test_a_source_without_a_model_says_why():
 
 
 def test_what_adds_enough_is_responsible():
-    values = np.array([0.1, 2.0, -1.0, 1.0], np.float32)
+    values = np.array([0.1, 2.0, -1.0, 1.5], np.float32)
     found = responsible(Attribution((" a", " river", " of", " bank"), values, 1.0, 3.0, 0.0))
     assert found.trigger == " bank"
     assert found.alone

@@ -199,3 +199,16 @@ def test_each_seed_is_a_run(planted, manifest: Manifest):
             run_benchmark(planted.PlantedSource(), two, journal, seeds=[5])
         with pytest.raises(UnknownName):
             run_benchmark(planted.PlantedSource(), two, journal, explainer="sagge")
+
+
+def test_some_features_first(planted, manifest: Manifest):
+    """The run is the same one, and is gone on with by more of them."""
+    with Journal.open(None) as journal:
+        source = planted.PlantedSource()
+        (first,) = run_benchmark(source, manifest, journal, features=[2]).values()
+        assert [one.index for one in first] == [2]
+        (more,) = run_benchmark(source, manifest, journal, features=[2, 1]).values()
+        assert [one.index for one in more] == [2, 1]
+        assert len(journal.runs()) == 1
+        with pytest.raises(BenchmarkError, match="has no feature 77"):
+            run_benchmark(source, manifest, journal, features=[1, 77])

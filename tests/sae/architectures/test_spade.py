@@ -123,3 +123,27 @@ class TestToysOfThePaper:
         assert max(theirs) <= 1.2 * min(theirs)
         error = "error of dimension 62"
         assert found[f"five: TopK 8, {error}"] >= 1.3 * found[f"five: SpaDE, {error}"]
+
+
+def test_prototypes_that_begin_at_tokens_explain_activations_far_from_zero(rows):
+    """Where points of N(0, 1) explain none of what differs between them."""
+    far = 30 + rows
+    unexplained = {}
+    for start in ("normal", "tokens"):
+        sae = made(start=start)
+        out = sae.training_forward_pass(TrainStepInput(far, {"distance": 0.0}, None, 0, False))
+        error = (out.sae_out - far).square().sum()
+        unexplained[start] = float(error / (far - far.mean(0)).square().sum())
+    assert unexplained["tokens"] < 1 < 100 < unexplained["normal"]
+
+
+def test_prototypes_move_to_tokens_once(rows):
+    sae = made(start="tokens")
+    points = []
+    for step in (0, 1):
+        sae.training_forward_pass(TrainStepInput(rows + step, {"distance": 0.0}, None, step, False))
+        points.append(sae.W_enc.detach().clone())
+    assert torch.equal(*points)
+    nearest = torch.cdist(points[0].T, rows).min(-1).values
+    assert nearest.max() < 1
+    assert float(sae.scale()) == pytest.approx(1 / (2 * float(rows.var(0).sum())), rel=1e-3)
