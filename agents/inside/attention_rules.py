@@ -215,7 +215,6 @@ class AttentionRules:
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source without such a head (see `attention_of`)."""
-        task.mind.check()
         attention = attention_of(task.source)
         inputs = await attention.inputs()
         values = await attention.values(task.feature)
