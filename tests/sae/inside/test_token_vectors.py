@@ -50,7 +50,7 @@ def test_the_tokens_that_an_encoder_row_is_made_of(subject):
 def test_behind_the_first_block_it_is_what_that_makes_of_a_token(subject):
     reader = reader_on(subject, hook="blocks.1.hook_resid_pre")
     at = subject.hook_point("blocks.1.hook_resid_pre")
-    every = torch.tensor([[subject.bos_id, id] for id in range(384)])
+    every = torch.tensor([[subject.bos_id, id] for id in range(len(subject.tokenizer))])
     made = subject.activations(every, at)[:, 1].clone()
     products = made @ pointed(reader, 4 * (made[[300]] - made.mean(0))).sae.module.W_enc[:, 5]
     wanted = ((products - products.mean()) / products.std()).max().item()
