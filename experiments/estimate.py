@@ -63,6 +63,7 @@ TYPICAL = {
     "sage-paper": Later(300, 14, 5600, 2100),
     "sage-paper:released": Later(300, 14, 21000, 2100, after_first=True),
     "weightlens": _NONE,
+    "circuitlens": _NONE,
     "attribution": _NONE,
     "attention-rules": _NONE,
 }

@@ -19,10 +19,10 @@ from ..groups import coverage
 from ..loop import Investigation, ProbeDesign, Proposal
 from ..records import Conclusion, Explanation, Outcome, RuleCase
 from ..rules.language import Clause, Rule
-from ..rules.mind import RuleMind
 from ..rules.render import label, strength
 from ..rules.sample import Sample
 from . import counting as count
+from .answer import begun, nothing_found
 from .cases import cases_of, text_of
 from .insertion import (
     Distractor,
@@ -178,13 +178,9 @@ class _Study:
         """What stands, in words, with its table."""
         notebook = self.loop.notebook
         if not self.rule.clauses:
-            return Explanation(
-                labels=("no attention rule found",),
-                description="No pair of key and query that the weights name foretells when it fires.",
-                rule=Rule(unit=notebook.stats.typical_max),
-                coverage=0.0,
-                notes=(self.inputs.assumed, *self.notes),
-            )
+            why = "No pair of key and query that the weights name foretells when it fires."
+            notes = [self.inputs.assumed, *self.notes]
+            return nothing_found("no attention rule found", why, notebook, notes)
         rule = self.rule.model_copy(update={"unit": notebook.stats.typical_max})
         cases = cases_of(rule, notebook.split, notebook.feature, self.chosen, self.inputs)
         ordered = _by_activation(rule, cases)
@@ -219,19 +215,13 @@ class AttentionRules:
 
     async def explain(self, task: Task) -> Conclusion:
         """See Explainer. Raises SAEError for a source without such a head (see `attention_of`)."""
-        task.mind.check()
         attention = attention_of(task.source)
         inputs = await attention.inputs()
         values = await attention.values(task.feature)
-        how = {"spending": task.spending, "seed": task.seed, "record": task.record}
-        loop = Investigation(task.source, task.feature, RuleMind(), **how)
+        loop = begun(task)
         if not loop.fires:
-            silent = "It never fires on the corpus."
-            rule = Rule(unit=0.0)
-            return loop.conclusion(
-                Explanation(labels=("never fires",), description=silent, rule=rule, coverage=0.0),
-                "concluded",
-            )
+            why = "It never fires on the corpus."
+            return loop.conclusion(nothing_found("never fires", why, loop.notebook), "concluded")
         reader = task.source.evidence.reader("selector")
         splits = [reader.split("select"), reader.split("explain")]
         judged = Judged.on(splits, task.feature, loop.notebook.stats.fires_at)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -83,6 +84,11 @@ class ByAttribution:
         notes = [_counted(found, self.method)]
         if cut:
             notes.append(f"The budget ended after {len(found)} of {len(shown)} exemplars.")
+        elif lost := len(shown) - len(found):
+            notes.append(
+                f"{lost} of {len(shown)} exemplars were left out: run by themselves they are too long, "
+                f"or do not fire."
+            )
         if not rule.clauses:
             why = "No token that made it fire does so often enough to foresee where it fires."
             return loop.conclusion(nothing_found(NOTHING, why, notebook, notes), _status(cut))
@@ -221,5 +227,5 @@ def _counted(found: Sequence[Responsible], method: Method) -> str:
     )
 
 
-def _status(cut: bool):
+def _status(cut: bool) -> Literal["concluded", "out_of_budget"]:
     return "out_of_budget" if cut else "concluded"

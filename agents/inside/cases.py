@@ -87,7 +87,8 @@ def _figures(clause: Clause, chosen: Chosen, inputs: HeadInputs) -> dict[str, fl
             else pair.query is None and inputs.tokens[pair.key] in queries
         )
         if is_here:
-            return {"S": pair.value, "attention": pair.share, "offset": float(pair.offset)}
+            offset = {"offset": float(pair.offset)} if pair.offset else {}
+            return {"S": pair.value, "attention": pair.share, **offset}
     return {}
 
 

@@ -26,6 +26,7 @@ from ..rules.language import (
     Rule,
 )
 from ..rules.sample import Sample, View
+from ..rules.values import VALUE_COST, Z
 from .contributors import Place
 
 #: Stretches before the token in which heads' sources are looked for.
@@ -106,7 +107,7 @@ def _candidates(members: Sequence[Sampled], sample: Sample) -> Iterator[Clause]:
 def _currents(tokens: np.ndarray, gains: np.ndarray, sample: Sample) -> Iterator[Near]:
     """Ways to name the tokens of a cluster."""
     for view in (sample.words, sample.tokens):
-        if near := _named(view, tokens, gains):
+        if near := _named(view, tokens, gains, sample):
             yield near
     # Words that gain nothing wherever they stand may do so where something stands before them.
     if near := _commonest(sample.words, tokens):
@@ -128,12 +129,30 @@ def _currents(tokens: np.ndarray, gains: np.ndarray, sample: Sample) -> Iterator
             yield near
 
 
-def _named(view: View, tokens: np.ndarray, gains: np.ndarray) -> Near | None:
-    """The words (or tokens) of a cluster that gain something wherever they stand."""
-    by_name = np.bincount(view.ids, weights=gains, minlength=len(view.names))
+def _named(view: View, tokens: np.ndarray, gains: np.ndarray, sample: Sample) -> Near | None:
+    """The words (or tokens) of a cluster that gain something wherever they stand.
+
+    As in the miner, a word gains only what is above its standard error, clustered by document: one
+    that the corpus has once was drawn because it fires there, and proves nothing.
+    """
     seen = np.unique(view.ids[tokens])
-    kept = [number for number in seen if number > 0 and by_name[number] > 0]
-    kept = sorted(kept, key=lambda number: -by_name[number])[:MAX_VALUES]
+    seen = seen[seen > 0]
+    places = np.flatnonzero(np.isin(view.ids, seen))
+    if not len(places):
+        return None
+    documents = sample.documents[places]
+    n = int(documents.max()) + 1
+    pairs, of_pair = np.unique(
+        view.ids[places].astype(np.int64) * n + documents, return_inverse=True
+    )
+    sums = np.bincount(of_pair, weights=gains[places])
+    names = pairs // n
+    size = len(view.names)
+    total = np.bincount(names, weights=sums, minlength=size)
+    error = np.sqrt(np.bincount(names, weights=np.square(sums), minlength=size))
+    sure = total - Z * error - VALUE_COST * sample.weighted_energy
+    kept = [number for number in seen if sure[number] > 0]
+    kept = sorted(kept, key=lambda number: -sure[number])[:MAX_VALUES]
     if not kept:
         return None
     values = tuple(view.names[number] for number in kept)
@@ -161,12 +180,15 @@ def _read_words(members: Sequence[Sampled], sample: Sample) -> list[str]:
 def _context(
     words: Sequence[str], window: tuple[int | None, int], gains: np.ndarray, sample: Sample
 ) -> Near | None:
-    """Those of the words whose standing in a stretch before the token gains something."""
+    """Those of the words whose standing in a stretch before the token gains something (see `_named`)."""
     first, last = window
     worth = []
     for word in words:
         near = Near(match=Match(kind="word", values=(word,)), first=first, last=last)
-        gain = float(gains[sample.condition(near)].sum())
+        holds = np.flatnonzero(sample.condition(near))
+        by_document = np.bincount(sample.documents[holds], weights=gains[holds])
+        error = float(np.sqrt(np.square(by_document).sum()))
+        gain = float(by_document.sum()) - Z * error - VALUE_COST * sample.weighted_energy
         if gain > 0:
             worth.append((gain, word))
     if not worth:

@@ -37,7 +37,8 @@ FEWEST = 3
 class Pair:
     """A key and a query of the head's inputs, by their places; query None: the key attends to itself.
 
-    worth: what it adds to the pre-activation, share × value. offset: where the key is looked for most.
+    worth: what it adds to the pre-activation, share × value. offset: where the key is looked for most, 0
+    where it is looked for alike.
     """
 
     key: int

@@ -19,8 +19,8 @@ from ...sae.outputs import outputs_of
 from ...sae.source import FeatureSource
 from ...sae.visible import visible
 from ..loop import Investigation, ProbeDesign, Proposal
-from ..records import Conclusion, Outcome, quoted
-from ..rules.language import MAX_CONDITIONS, MAX_VALUES, Clause, Rule, current
+from ..records import Conclusion, Explanation, Outcome, quoted
+from ..rules.language import MAX_CONDITIONS, MAX_VALUES, Clause, Near, Rule, current
 from ..rules.render import describe
 from ..task import Task
 from .answer import begun, nothing_found, stated
@@ -61,7 +61,9 @@ class WeightLens:
                 "that no text has alone."
             )
             return loop.conclusion(nothing_found(NOTHING, why, loop.notebook, notes), "concluded")
-        proposed = _rule([[token] for token in candidates.values()], {}, 1.0)
+        named = list(candidates.values())
+        sets = [named[at : at + MAX_VALUES] for at in range(0, len(named), MAX_VALUES)]
+        proposed = _rule(sets, {}, 1.0)
         loop.add(
             [Proposal("weights", f"Fires on {quoted([*map(visible, candidates)])}.", proposed)]
         )
@@ -78,7 +80,9 @@ def _alone(token: str) -> ProbeDesign:
     return ProbeDesign(0, "token alone", token, True, token)
 
 
-def _validated(candidates: dict[str, OutlierToken], loop: Investigation, notes: Sequence[str]):
+def _validated(
+    candidates: dict[str, OutlierToken], loop: Investigation, notes: Sequence[str]
+) -> Explanation:
     """The explanation by the candidates that fired, each with what it reached."""
     notebook = loop.notebook
     tried = {notebook.probes[one.probe].text: one for one in notebook.outcomes}
@@ -93,6 +97,10 @@ def _validated(candidates: dict[str, OutlierToken], loop: Investigation, notes: 
         return nothing_found(NOTHING, why, notebook, told)
     levels = {one.token: tried[one.token].maximum / unit for one in fired}
     rule = _rule(families(fired), levels, unit)
+    nears = [c for clause in rule.clauses for c in clause.conditions if isinstance(c, Near)]
+    said = {token for near in nears for token in near.match.values}
+    if left := [one.token for one in fired if one.token not in said]:
+        told.append(f"Fire too, but a rule has no room for them: {quoted([*map(visible, left)])}.")
     [kept] = loop.add([Proposal("weights, tried", describe(rule), rule, parent=0)])
     return stated(rule, notebook, hypothesis=kept.id, notes=told)
 

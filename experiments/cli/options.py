@@ -159,11 +159,12 @@ EXPLAINERS = (
     "sage-paper",
     "sage-paper:released",
     "weightlens",
+    "circuitlens",
     "attribution",
     "attention-rules",
 )
 #: Of these, those that may be hints.
-HINTS = ("weightlens", "attribution", "attention-rules")
+HINTS = ("weightlens", "circuitlens", "attribution", "attention-rules")
 Explainer = Annotated[
     str,
     typer.Option("--explainer", help=f"How explanations are made: {', '.join(EXPLAINERS)}."),
@@ -182,8 +183,8 @@ Upstream = Annotated[
     typer.Option(
         "--upstream",
         metavar="SAES",
-        help="Transcoders on earlier layers, comma-separated, that features are traced to by "
-        "explainers that look inside.",
+        help="Transcoders, or SAEs, of earlier layers, comma-separated, that features are traced to "
+        "by weightlens and circuitlens.",
     ),
 ]
 MindName = Annotated[

@@ -17,7 +17,7 @@ from ...sae.errors import RuleError
 #: A longer regular expression is no explanation.
 LONGEST_REGEX = 200
 #: Ways to match a text of LONGEST_TEXT characters that are tried in the worst case.
-MOST_WAYS, LONGEST_TEXT = 100_000, 20
+MOST_WAYS, LONGEST_TEXT = 10_000, 20
 #: Offsets, places and counts of tokens; no context is longer.
 FARTHEST = 100_000
 #: Bounds of the unit, in which squares of activations still are numbers; of a level, in units.

@@ -23,7 +23,9 @@ a firing of s explained, whichever feature it is of? Features that fire very oft
 they fire, as far as their band is among those drawn: `reached` is the share of firings that are.
 
 Intervals are percentiles of RESAMPLES bootstrap samples in which features of each SAE are drawn anew,
-by band for the weighted ones; the slope is fitted in each. Differences between two SAEs, whose features
+by band for the weighted ones (a feature that is alone in its band varies as those of other bands do
+around their means, and where the weights leave fewer than LEAST_UNITS effective features, 1 / Σ w²
+by Kish 1965, there is no interval); the slope is fitted in each. Differences between two SAEs, whose features
 are different ones, are of the same resamples; their p is of a permutation test: how often a
 difference is as large when the features of both are dealt out to them at random, y - b x in place
 of y where scores are adjusted (b as fitted to all; Freedman & Lane 1983).
@@ -43,6 +45,7 @@ from ..scoring.score import LEAST_UNITS, RESAMPLES_OF_MEAN, Score
 #: Bootstrap samples, and random permutations.
 RESAMPLES = RESAMPLES_OF_MEAN
 FEW = "fewer than three features have it, so there is no interval"
+HEAVY = "most firings stand on fewer than three features, so there is no interval"
 
 
 @dataclass(frozen=True)
@@ -153,13 +156,19 @@ def _weighted(name: str, one: Scored, firings: Mapping[int, float], seed: int) -
     reached = float(weight.sum() / (sum(firings.values()) or 1.0))
     if not weight.sum():
         return Weighted(Score.undefined("nothing fires in the bands that are compared"), 0.0)
-    value = resampled = 0.0
-    for place, band in enumerate(there):
-        own = one.value[bands == band]
-        share = weight[place] / weight.sum()
-        picks = _generator(seed, name, place).integers(len(own), size=(RESAMPLES, len(own)))
-        value, resampled = value + share * own.mean(), resampled + share * own[picks].mean(-1)
-    return Weighted(_score(value, np.asarray(resampled), one), reached)
+    shares = weight / weight.sum()
+    owns = [one.value[bands == band] for band in there]
+    value = float(sum(share * own.mean() for share, own in zip(shares, owns, strict=True)))
+    around = np.concatenate([own - own.mean() for own in owns if len(own) > 1] or [np.empty(0)])
+    effective = 1 / sum(share**2 / len(own) for share, own in zip(shares, owns, strict=True))
+    if not len(around) or effective < LEAST_UNITS:
+        return Weighted(Score(value=value, n=len(one.value), reason=HEAVY), reached)
+    resampled = np.zeros(RESAMPLES)
+    for place, (share, own) in enumerate(zip(shares, owns, strict=True)):
+        pool = own if len(own) > 1 else own + around
+        picks = _generator(seed, name, place).integers(len(pool), size=(RESAMPLES, len(own)))
+        resampled += share * pool[picks].mean(-1)
+    return Weighted(_score(value, resampled, one), reached)
 
 
 # -------------------------------------------------------------------- differences

@@ -19,8 +19,10 @@ from ..journal import Journal
 from ..leaderboard.benchmark import run_benchmark
 from ..leaderboard.manifest import Manifest, Opens, freeze, read_manifest, write_manifest
 from ..leaderboard.saes import band_of
+from ..scoring import chosen
 from .draw import able, matched
 from .place import Place
+from .recipe import USUAL
 from .workers import Watch, run_all
 
 #: What the draw, and all that is known of each SAE's features for the table, is kept under.
@@ -42,9 +44,13 @@ def draw_all(place: Place, watch: Watch) -> None:
 
 
 def is_drawn(place: Place) -> bool:
-    """Whether the features of these SAEs are drawn."""
+    """Whether the features of these SAEs are drawn, and benchmarks frozen with the recipe's scorers."""
     kept = place.read(DRAWN)
-    return kept is not None and kept["digests"] == _digests(place)
+    if kept is None or kept["digests"] != _digests(place):
+        return False
+    wanted = set(chosen(place.recipe.explaining.scorers))
+    frozen = [read_manifest(place.manifest(name)).scorers for name in place.recipe.saes]
+    return all({one.name for one in scorers} == wanted for scorers in frozen)
 
 
 def drawn_of(place: Place) -> dict[str, list[int]]:
@@ -170,12 +176,18 @@ def explained(place: Place, name: str) -> int:
     there = (place.read(DONE) or {}).get(name)
     if there is None or there["benchmark"] != read_manifest(place.manifest(name)).digest:
         return 0
+    if there.get("explainer", USUAL) != place.recipe.explaining.explainer:
+        return 0
     return there["features"]
 
 
 def _finished(place: Place, finished: Callable[[str, int], None], end: int, name: str) -> None:
-    digest = read_manifest(place.manifest(name)).digest
-    place.write(DONE, {**(place.read(DONE) or {}), name: {"benchmark": digest, "features": end}})
+    done = {
+        "benchmark": read_manifest(place.manifest(name)).digest,
+        "explainer": place.recipe.explaining.explainer,
+        "features": end,
+    }
+    place.write(DONE, {**(place.read(DONE) or {}), name: done})
     finished(name, end)
 
 

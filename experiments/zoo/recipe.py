@@ -15,6 +15,9 @@ from ..leaderboard.manifest import first_fault
 #: The recipe that comes with Sagescope.
 OWN = Path(__file__).parent / "recipe.yaml"
 
+#: Who explains, where a recipe does not say.
+USUAL = "sage"
+
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -50,7 +53,7 @@ class Explaining(_Fixed):
     features: Count
     at_once: Count
     seed: int = Field(default=0, ge=0)
-    explainer: str = "sage"
+    explainer: str = USUAL
     scorers: tuple[str, ...]
 
 

@@ -119,7 +119,9 @@ def table_of(place: Place) -> Table:
             for name in drawn:
                 boards[name] = board([journal], read_manifest(place.manifest(name)))
     entries = {
-        name: _first(found, set(drawn[name][:done])) for name, found in boards.items() if done
+        name: _own(found, recipe.explaining.explainer, set(drawn[name][:done]))
+        for name, found in boards.items()
+        if done
     }
     compared = _compared(entries, recipe.reference, known["known"])
     rows = [
@@ -146,9 +148,10 @@ def _rank(score: Score | None) -> tuple[bool, float]:
     return value is None, -(value or 0.0)
 
 
-def _first(found: Board, features: set[int]) -> Entry | None:
-    """The run of a board, with the results of some features."""
-    entry = next((one for one in found.entries if one.kind == "run"), None)
+def _own(found: Board, explainer: str, features: set[int]) -> Entry | None:
+    """An explainer's run of a board, with the results of some features."""
+    runs = [one for one in found.entries if one.kind == "run" and one.explainer == explainer]
+    entry = next(iter(runs), None)
     if entry is None:
         return None
     return replace(entry, results=tuple(one for one in entry.results if one.index in features))

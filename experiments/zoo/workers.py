@@ -45,7 +45,8 @@ def run_all(
             while waiting and len(running) < workers:
                 name, task = waiting.pop(0)
                 running.append(_Running.start(name, task, threads))
-            for one in [one for one in running if one.line in wait([r.line for r in running])]:
+            heard = wait([one.line for one in running])
+            for one in [one for one in running if one.line in heard]:
                 if one.heard(watch):
                     running.remove(one)
                     finished(one.name)

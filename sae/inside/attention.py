@@ -77,7 +77,8 @@ class Reach:
     """How queries look at some keys within a window of offsets.
 
     scores: float32 [keys, n], A averaged over the window. shares: float32 [keys, n] (see module).
-    best: int64 [keys, n], the offset, in tokens before the query, with the highest score.
+    best: int64 [keys, n], the offset, in tokens before the query, with the highest score; 0 where
+    scores do not depend on it.
     """
 
     scores: np.ndarray

@@ -100,6 +100,7 @@ class HeadAttention:
             by_offset = torch.stack([self._scores(self._read.keys[some], o).T for o in offsets])
             mean = torch.logsumexp(by_offset + weights.log()[:, None, None], 0)
             best = torch.tensor(offsets)[by_offset.argmax(0).cpu()]
+            best = best if self._maps.rotary else torch.zeros_like(best)
             parts.append((mean, torch.sigmoid(mean - self._usual), best))
         empty = torch.zeros(0, len(self._read.queries))
         mean, shares, best = map(torch.cat, zip(*parts, strict=True)) if parts else [empty] * 3

@@ -111,6 +111,10 @@ class ModelAttributions:
     ) -> Curves:
         check_feature(feature, self.reader.sae.n_features)
         _, ids = self._row(tokens, at, None)
+        if len(order) != len(ids) - self._skip:
+            raise TextError(
+                f"An order of {len(order)} does not fit the {len(ids) - self._skip} tokens up to there."
+            )
         with self.reader.subject.turn:
             whole = self._embedded(ids)
             empty = self._replaced(whole)

@@ -24,7 +24,7 @@ from .circuits import Attribution, PromotedHere, Read
 from .frozen import FrozenNorm, Reading, bias_of, pulled, reading, weight_of
 from .preactivation import check_linear
 from .stem import Stem, stem_of
-from .upstream import Upstream
+from .upstream import Upstream, check_apart
 
 T = TypeVar("T")
 
@@ -39,16 +39,18 @@ class ModelCircuits:
     earlier layers of the same model, whose features take the place of the parts that they stand for
     (see `upstream.Upstream`). A model in another dtype than float32 is copied to it, once.
 
-    Raises SAEError for an SAE that reads no sum, or upstream SAEs that do not lie before it.
+    Raises SAEError for an SAE that reads no sum, or upstream SAEs that do not lie before it or stand
+    for the same part.
     """
 
     def __init__(self, reader: LatentReader, upstream: Sequence[LatentReader] = ()):
+        check_linear(reader)
+        self.stem: Stem = stem_of(reader.at, reader.subject)
         if reader.subject.dtype != torch.float32:
             reader, upstream = _in_float32(reader, upstream)
-        check_linear(reader)
         self.reader = reader
-        self.stem: Stem = stem_of(reader.at, reader.subject)
         self.upstream = [Upstream.of(one, reader, self.stem) for one in upstream]
+        check_apart(self.upstream)
         self._outputs = ModelOutputs(reader, lambda _: 1.0)
 
     async def attributed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,3 +88,16 @@ class Upstream:
                 )
             )
         return found
+
+
+def check_apart(upstream: Sequence[Upstream]) -> None:
+    """Raise SAEError where two stand for the same part of the model: it would be counted twice."""
+    for number, one in enumerate(upstream):
+        for other in upstream[number + 1 :]:
+            first, second = sorted((one, other), key=lambda each: -each.covers)
+            covered = any(layer < first.covers for layer in second.mlps)
+            if (first.covers and second.covers) or covered or set(first.mlps) & set(second.mlps):
+                raise SAEError(
+                    f"{one.reader.sae.name} and {other.reader.sae.name} stand for the same part of the "
+                    f"model, which would be counted twice: give one of them."
+                )

@@ -87,12 +87,27 @@ def test_other_saes_do_not_move_a_raw_score():
 
 
 def test_by_firings_counts_a_band_as_much_as_it_fires():
-    one = {"sae": Scored.of([0.2, 0.2, 0.02, 0.02], [0.1, 0.3, 0.9, 0.7])}
+    one = {"sae": Scored.of([0.2] * 4 + [0.02] * 4, [0.1, 0.3, 0.15, 0.25, 0.9, 0.7, 0.8, 0.8])}
     firings = {"sae": {band_of(0.2): 9.0, band_of(0.02): 1.0, band_of(0.002): 10.0}}
     found = by_firings(one, firings)["sae"]
     assert found.score.value == pytest.approx(0.9 * 0.2 + 0.1 * 0.8)
     assert found.reached == pytest.approx(0.5)
     assert found.score.low < found.score.value < found.score.high
+
+
+def test_a_feature_alone_in_its_band_is_not_certain():
+    """Resampled by itself it would never vary."""
+    found = {}
+    for heavy in (1.0, 3.0):
+        one = Scored.of([0.2] + [0.02] * 20, [0.5] + [0.1, 0.9] * 10)
+        firings = {"sae": {band_of(0.2): heavy, band_of(0.02): 9.0}}
+        found[heavy] = by_firings({"sae": one}, firings)["sae"].score
+    assert found[1.0].high - found[1.0].low < found[3.0].high - found[3.0].low
+    one = Scored.of([0.2] + [0.02] * 20, [0.5] + [0.1, 0.9] * 10)
+    most = by_firings({"sae": one}, {"sae": {band_of(0.2): 9.0, band_of(0.02): 1.0}})["sae"].score
+    assert most.value == pytest.approx(0.5)
+    assert (most.low, most.high) == (None, None)
+    assert "fewer than three features" in most.reason
 
 
 def test_few_features_have_no_interval():

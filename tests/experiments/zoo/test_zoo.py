@@ -200,6 +200,19 @@ def test_the_journal_is_one_for_all(made):
         assert len(journal.runs()) == 3
 
 
+def test_other_scorers_and_explainers_are_not_those_that_are_done(made, values):
+    place, _, _ = made
+
+    def other(**how) -> Place:
+        explaining = {**values["explaining"], **how}
+        recipe = Recipe.model_validate({**values, "explaining": explaining})
+        return Place(place.folder, recipe)
+
+    assert not is_drawn(other(scorers=["predictive", "generated"]))
+    assert explained(other(explainer="sage:no-probes"), "topk") == 0
+    assert not any(row.raw for row in table_of(other(explainer="sage:no-probes")).rows)
+
+
 def test_other_held_out_text_is_measured_and_drawn_from_anew(made, values):
     place, _, _ = made
     held_out = {**values["held_out"], "tokens": 2500}

@@ -132,7 +132,7 @@ def test_prototypes_that_begin_at_tokens_explain_activations_far_from_zero(rows)
     for start in ("normal", "tokens"):
         sae = made(start=start)
         out = sae.training_forward_pass(TrainStepInput(far, {"distance": 0.0}, None, 0, False))
-        error = (out.sae_out - far).square().sum()
+        error = (out.sae_out.detach() - far).square().sum()
         unexplained[start] = float(error / (far - far.mean(0)).square().sum())
     assert unexplained["tokens"] < 1 < 100 < unexplained["normal"]
 
@@ -146,4 +146,6 @@ def test_prototypes_move_to_tokens_once(rows):
     assert torch.equal(*points)
     nearest = torch.cdist(points[0].T, rows).min(-1).values
     assert nearest.max() < 1
-    assert float(sae.scale()) == pytest.approx(1 / (2 * float(rows.var(0).sum())), rel=1e-3)
+    assert float(sae.scale().detach()) == pytest.approx(
+        1 / (2 * float(rows.var(0).sum())), rel=1e-3
+    )

@@ -165,6 +165,19 @@ def test_upstream_saes_must_lie_before(subject):
         ModelCircuits(later, [reader_on(subject, hook="blocks.0.hook_attn_out")])
 
 
+def test_no_part_is_counted_twice(subject):
+    stretch, mlp = (
+        reader_on(subject, hook=f"blocks.0.{at}") for at in ("hook_resid_post", "hook_mlp_out")
+    )
+    after = reader_on(subject, hook="blocks.1.hook_mlp_out")
+    for both in ([stretch, mlp], [mlp, stretch], [mlp, mlp], [stretch, stretch]):
+        with pytest.raises(SAEError, match="counted twice"):
+            ModelCircuits(reader_on(subject), both)
+    circuits = ModelCircuits(reader_on(subject), [after, stretch])
+    for one in asyncio.run(circuits.attributed(5, TEXTS, PLACES)):
+        assert one.total == pytest.approx(one.pre_activation, rel=1e-3, abs=1e-4)
+
+
 @pytest.mark.parametrize("architecture", ["temporal", "matching_pursuit"])
 def test_latents_that_are_no_linear_reading_are_refused(subject, architecture):
     with pytest.raises(SAEError, match="sage"):
