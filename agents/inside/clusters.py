@@ -32,7 +32,9 @@ def presence(
     for sample in samples:
         for one in set(sample):
             counts[one] = counts.get(one, 0) + 1
-    kept = [one for one, n in counts.items() if n >= max(2.0, rho * len(samples))]
+    enough = (one for one, n in counts.items() if n >= max(2.0, rho * len(samples)))
+    # Sets have another order in each process, and chance is dealt out column by column.
+    kept = sorted(enough, key=repr)
     place = {one: number for number, one in enumerate(kept)}
     found = np.zeros((len(samples), len(kept)), bool)
     for row, sample in enumerate(samples):

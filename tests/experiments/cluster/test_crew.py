@@ -183,7 +183,7 @@ class Twice(planted.PlantedSource):
             await self.take_along(0)
         if feature == 1 and not self.lost[1]:
             await self.both_lost.wait()
-            await asyncio.sleep(0.1)  # feature 0 comes to this worker, and waits
+            await asyncio.sleep(2)  # feature 0 comes to this worker, and waits
             await self.take_along(1)
         return await super().activations(feature, texts)
 
