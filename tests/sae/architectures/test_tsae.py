@@ -106,18 +106,12 @@ def figures():
     return [tsae.figures(seed) for seed in SEEDS]
 
 
-def short_of(reason, *which):
-    """SEEDS, of which some fall short."""
-    mark = pytest.mark.xfail(strict=True, reason=reason)
-    return [pytest.param(seed, marks=mark if seed in which else ()) for seed in SEEDS]
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 class TestPlantedTopics:
     """Against the same SAE without the contrastive term, on each seed."""
 
-    @pytest.mark.parametrize("seed", short_of("The probe goes from .62 to .66.", 0))
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_high_level_latents_tell_the_topic_better(self, figures, seed):
         name = "topic probe, high-level"
         assert figures[seed][f"with: {name}"] >= figures[seed][f"without: {name}"] + 0.08
@@ -132,7 +126,7 @@ class TestPlantedTopics:
         name = "explained variance"
         assert figures[seed][f"with: {name}"] >= figures[seed][f"without: {name}"] - 0.06
 
-    @pytest.mark.parametrize("seed", short_of("Low-level latents have .67 and .82.", 0, 1))
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_the_topic_is_in_the_high_level_latents(self, figures, seed):
         found = figures[seed]
         assert found["with: topic probe, high-level"] > found["with: topic probe, low-level"]
