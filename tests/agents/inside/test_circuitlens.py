@@ -88,9 +88,9 @@ class PlantedCircuits:
         return PromotedHere((TokenWeight(" loan", 1, 0.5),), (TokenWeight(" tree", 2, -0.5),))
 
 
-def task_on(source, recorded) -> Task:
+def task_on(source, recorded, budget=None) -> Task:
     return Task(
-        source, 0, Mind("rules"), Spending(Budget()), 0,
+        source, 0, Mind("rules"), Spending(budget or Budget()), 0,
         lambda kind, *records: recorded.extend((kind, one) for one in records),
     )  # fmt: skip
 
@@ -136,6 +136,57 @@ def test_the_graph_adds_up_and_names_what_the_head_reads(explained):
     heads = [node for group in graph.groups for node in group.nodes if node.kind == "head"]
     assert [node.name for node in heads] == ["head 1.2"]
     assert "“river”" in heads[0].detail
+
+
+class CountedCircuits(PlantedCircuits):
+    """Counts the texts that are run, and waits as long as it is told for each pass."""
+
+    def __init__(self, waits: float = 0.0):
+        super().__init__()
+        self.waits, self.texts, self.together = waits, 0, 0
+
+    async def attributed(self, feature, texts, places):
+        self.texts += len(texts)
+        self.together = max(self.together, len(texts))
+        await asyncio.sleep(self.waits)
+        return await super().attributed(feature, texts, places)
+
+
+def explained_within(budget, waits=0.0):
+    source = FunctionSource(planted, 1, corpus())
+    source.circuits = CountedCircuits(waits)
+    recorded = []
+    conclusion = asyncio.run(CircuitLens().explain(task_on(source, recorded, budget)))
+    return conclusion, source.circuits, recorded
+
+
+def test_each_text_that_is_run_again_is_a_probe(explained):
+    conclusion, circuits, _ = explained_within(Budget())
+    assert conclusion.status == "concluded"
+    assert conclusion.spent["probes"] == circuits.texts == 100
+
+
+def test_a_budget_of_probes_is_kept():
+    conclusion, circuits, _ = explained_within(Budget(probes=40))
+    assert conclusion.status == "out_of_budget"
+    assert conclusion.spent["probes"] == circuits.texts == 40
+    assert len(conclusion.explanation.groups) == 2  # fewer samples tell both mechanisms too
+    assert any("after 40 of 100 places" in note for note in conclusion.explanation.notes)
+
+
+def test_without_a_probe_nothing_runs():
+    conclusion, circuits, _ = explained_within(Budget(probes=0))
+    assert conclusion.status == "out_of_budget"
+    assert circuits.texts == 0
+    assert "budget" in conclusion.explanation.description
+
+
+def test_the_seconds_end_it_with_what_it_has():
+    """The first pass takes all the time there is: nothing more runs, and what it has is recorded."""
+    conclusion, circuits, recorded = explained_within(Budget(seconds=0.05), waits=0.1)
+    assert conclusion.status == "out_of_budget"
+    assert circuits.texts == circuits.together == conclusion.spent["probes"] < 100
+    assert [kind for kind, _ in recorded] == ["circuit"]
 
 
 def test_a_source_without_circuits_says_what_to_use_instead():
