@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...agents.budget import Budget
 from ...agents import explainers as explaining
+from ...agents.budget import Budget
 from ...agents.minds.choice import Mind
 from ...sae.errors import BenchmarkError
 from ...sae.source import FeatureSource
