@@ -27,7 +27,6 @@ RIVALS: dict[str, dict[str, Any]] = {
     "topk": {"k": FIRING},
     "topk, none revived": {"k": FIRING, "aux_loss_coefficient": 0.0},
     "binary_topk": {"k": FIRING},
-    "binary_dense": {},
 }
 STEPS, BATCH, LR = 2500, 256, 3e-3
 #: A latent is dead, for TopK's AuxK and for binary_topk alike, that was silent for so many steps.

@@ -16,6 +16,14 @@ surrogate gradient from the start some latents never find a feature (see docs/lo
                that are 1 with probability sigmoid(u / T), taken at the codes that are. A silent
                latent is drawn up where it would help, and only there. `slope`: -2 r·d_i alone, which
                is what the surrogate passes on.
+    places     In the second half of the cooling, a token that has k ones already has no place for
+               another. There, what a silent latent gets is what taking the place of the weakest one,
+               j, would change,
+
+                   L(z_i = 1, z_j = 0) - L = |r + d_j - d_i|² - |r|²,
+
+               times the slope of the surrogate at (u_i - u_j) / T, and u_j gets the opposite. Else
+               thresholds grow till some of the k places stay empty.
     cooling    T falls from `temperature` to `cold`, in units of a mean activation, as a geometric
                series over cooling_steps.
     revival    While T falls, a latent that has not been 1 for revive_after steps begins anew, at what
@@ -36,7 +44,7 @@ from sae_lens.saes.sae import TrainStepInput, TrainStepOutput
 from sae_lens.saes.topk_sae import calculate_topk_aux_acts
 
 from ..errors import SAEError
-from .binary import BinaryTraining, BinaryTrainingConfig, top_ones
+from .binary import SURROGATES, BinaryTraining, BinaryTrainingConfig, top_ones
 
 #: What a new mean activation counts, in the running mean of the soft steps.
 NEW = 0.02
@@ -103,6 +111,16 @@ class BinaryTopKTrainingSAE(BinaryTraining):
         share = min(1.0, max(0.0, done))
         return self.cfg.temperature ** (1 - share) * self.cfg.cold**share
 
+    def soft(self, above: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+        soft = super().soft(above, hard)
+        return torch.where(self._shut_out(hard), soft.detach(), soft)
+
+    def _shut_out(self, codes: torch.Tensor) -> torch.Tensor:
+        """Where a latent is silent on a token that has no place for it; nowhere before places count."""
+        cooling = self._step - self.cfg.soft_steps
+        counts = self.cfg.gradient == "difference" and cooling >= self.cfg.cooling_steps / 2
+        return counts * (codes.sum(-1, keepdim=True) >= self.cfg.k) & (codes == 0)
+
     def encode_with_hidden_pre(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes and u; in the soft steps, codes as TopK's and p."""
         if self.hard:
@@ -137,7 +155,25 @@ class BinaryTopKTrainingSAE(BinaryTraining):
         codes = feature_acts.detach()
         soft = self.soft(hidden_pre, codes)
         turned = (1 - 2 * codes) * self.W_dec.detach().square().sum(-1)
-        return {"turning_loss": ((soft - soft.detach()) * turned).sum(-1).mean()}
+        turning = ((soft - soft.detach()) * turned).sum(-1).mean()
+        left = (step_input.sae_in - sae_out).detach()
+        return {"turning_loss": turning + self._swapping(left, codes, hidden_pre)}
+
+    def _swapping(
+        self, left: torch.Tensor, codes: torch.Tensor, above: torch.Tensor
+    ) -> torch.Tensor:
+        """What gives latents that are shut out their gradient, and is itself 0. left: [batch, d_in]."""
+        out, decoder = self._shut_out(codes), self.W_dec.detach()
+        weakest = above.detach().masked_fill(codes == 0, torch.inf).argmin(-1, keepdim=True)
+        apart = (above - above.gather(-1, weakest)) / self.temperature()
+        soft = SURROGATES[self.cfg.surrogate](apart)
+        without = left + decoder[weakest[..., 0]]
+        change = (
+            decoder.square().sum(-1)
+            - 2 * without @ decoder.T
+            + (without.square() - left.square()).sum(-1, keepdim=True)
+        )
+        return ((soft - soft.detach()) * change * out).sum(-1).mean()
 
     def _aux(
         self, step_input: TrainStepInput, pre: torch.Tensor, sae_out: torch.Tensor

@@ -139,7 +139,7 @@ def test_then_mean_activations_go_to_the_decoder(rows, tmp_path):
     torch.testing.assert_close(SAE.load_from_disk(tmp_path).encode(rows), codes)
 
 
-@pytest.mark.parametrize(("number", "temperature"), [(0, 0.4), (20, 0.2), (40, 0.1), (90, 0.1)])
+@pytest.mark.parametrize(("number", "temperature"), [(0, 0.4), (10, 0.4 / 2**0.5)])
 def test_the_gradient_is_of_what_turning_a_code_over_changes(number, temperature, rows):
     """By trying: each code turned over, the others left; times the slope at the temperature."""
     rows = rows[:4]
@@ -156,6 +156,31 @@ def test_the_gradient_is_of_what_turning_a_code_over_changes(number, temperature
             turned[latent] = value
             errors.append((rows[row] - sae.decode(turned)).square().sum().item())
         soft = torch.sigmoid(above[row, latent].detach() / temperature)
+        slope = (soft * (1 - soft) / temperature).item()
+        wanted = (errors[0] - errors[1]) * slope / len(rows)
+        assert above.grad[row, latent].item() == pytest.approx(wanted, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize(("number", "temperature"), [(20, 0.2), (90, 0.1)])
+def test_later_a_silent_latent_has_to_take_a_place(number, temperature, rows):
+    """By trying: put in the place of the weakest one, where all k places are taken."""
+    rows = rows[:3]
+    sae = made("binary_topk", temperature=0.4, cold=0.1, cooling_steps=40, revive_after=0)
+    out = sae.training_forward_pass(step(rows, number=number))
+    above = out.hidden_pre
+    above.retain_grad()
+    out.loss.backward()
+    codes = out.feature_acts.detach()
+    assert (codes.sum(-1) == 5).all()
+    for row in range(3):
+        weakest = int(above[row].detach().masked_fill(codes[row] == 0, torch.inf).argmin())
+        latent = int(above[row].detach().masked_fill(codes[row] == 1, -torch.inf).argmax())
+        swapped = codes[row].clone()
+        swapped[[latent, weakest]] = torch.tensor([1.0, 0.0])
+        errors = [
+            (rows[row] - sae.decode(one)).square().sum().item() for one in (swapped, codes[row])
+        ]
+        soft = torch.sigmoid((above[row, latent] - above[row, weakest]).detach() / temperature)
         slope = (soft * (1 - soft) / temperature).item()
         wanted = (errors[0] - errors[1]) * slope / len(rows)
         assert above.grad[row, latent].item() == pytest.approx(wanted, rel=1e-3, abs=1e-5)
