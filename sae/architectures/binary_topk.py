@@ -231,6 +231,22 @@ class BinaryTopKTrainingSAE(BinaryTraining):
         self.log_threshold[silent] = math.log(0.5)
         self.steps_silent[silent] = 0
 
+    @torch.no_grad()
+    def fold_activation_norm_scaling_factor(self, scaling_factor: float) -> None:
+        """As SAELens: the end of a training, so that codes are 0 or 1 from here on."""
+        if not self.hard:
+            self._harden()
+        super().fold_activation_norm_scaling_factor(scaling_factor)
+
+    @torch.no_grad()
+    def fold_activation_whitening(
+        self, mean: torch.Tensor, whitening_matrix: torch.Tensor, unwhitening_matrix: torch.Tensor
+    ) -> None:
+        """Likewise."""
+        if not self.hard:
+            self._harden()
+        super().fold_activation_whitening(mean, whitening_matrix, unwhitening_matrix)
+
     def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
         if not state_dict.pop("hard"):
             state_dict |= self._hardened(state_dict)

@@ -140,6 +140,16 @@ def test_then_mean_activations_go_to_the_decoder(rows, tmp_path):
     torch.testing.assert_close(SAE.load_from_disk(tmp_path).encode(rows), codes)
 
 
+def test_a_training_that_ends_in_its_soft_steps_ends_binary(rows, tmp_path):
+    sae = made("binary_topk", soft_steps=10)
+    sae.training_forward_pass(step(rows * 3))
+    sae.fold_activation_norm_scaling_factor(3.0)
+    codes = sae.encode(rows)
+    assert set(codes.unique().tolist()) == {0.0, 1.0}
+    sae.save_inference_model(tmp_path)
+    torch.testing.assert_close(SAE.load_from_disk(tmp_path).encode(rows), codes)
+
+
 @pytest.mark.parametrize(("number", "temperature"), [(0, 0.4), (10, 0.4 / 2**0.5)])
 def test_the_gradient_is_of_what_turning_a_code_over_changes(number, temperature, rows):
     """By trying: each code turned over, the others left; times the slope at the temperature."""
