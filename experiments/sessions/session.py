@@ -179,7 +179,8 @@ class AsyncSession:
         strength: in typical maxima. remove: take the direction away. gated: only where the feature is
         there, and harder where that is not enough; by default where something is removed. Other
         arguments: see `sae.generation.texts.Order`; seed is the run's by default. It tests nothing, so
-        it is no step. Raises SAEError for a source without a language model, and as Generation does.
+        it is no step; what was written is kept, and not written twice. Raises SAEError for a source
+        without a language model or a strength out of bounds, and as Generation does.
         """
         order = Order(
             prompt,
