@@ -19,8 +19,8 @@ a time; any number may read it meanwhile.
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
     circuit      yes      the attribution graph that `circuitlens` found: see
                           `sagescope.agents.inside.circuit_graph`
-    hinted       yes      {"explainer", "explanation", "why", "probes"}: what a hint said of it;
-                          attempts share these
+    hinted       yes      {"explainer", "explanation", "why", "probes", "circuit"}: what a hint said
+                          of it; attempts share these
     losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     said_at_once yes      {"explanation", "spent"}: what the same mind says in one call, a control

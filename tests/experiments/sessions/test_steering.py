@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from scripted_texts import Scripted
 from typer.testing import CliRunner
 
 from sagescope.experiments.cli import app
@@ -12,32 +13,12 @@ from sagescope.experiments.sessions.verbs import perform
 from sagescope.experiments.sessions.views import NO_CLAIM, SteeredTexts
 from sagescope.experiments.terminal import console
 from sagescope.sae.errors import SAEError, SessionError
-from sagescope.sae.generation.gates import Presence
-from sagescope.sae.generation.texts import KINDS, Steered, Step, Written
+from sagescope.sae.generation.texts import KINDS
 from sagescope.sae.source import FunctionSource
 
 
 def boats(text, feature):
     return [(word, 3.0 * ("boat" in word)) for word in text.split()]
-
-
-class Scripted:
-    """Writes the same words whatever is asked, and remembers the orders."""
-
-    def __init__(self, opened=True):
-        self.orders, self.opened = [], opened
-
-    async def steered(self, feature, order, watch=lambda _: None):
-        self.orders.append(order)
-        watch(order.tokens)
-        steps = (Step(4, 0.95, "NORMAL", 1.0), Step(8, 0.96, "ELEVATED", 1.5))
-        texts = [
-            Written(kind, (" a", " boat\x1b[2J"), (0.0, 3.0), 0.5, kind != "unsteered", steps)
-            for kind in KINDS
-        ]
-        opened = self.opened if order.gated else None
-        presence = Presence(0.6, 3.0)
-        return Steered(feature, order, 3.0, presence, 3.0, 0.9, opened, tuple(texts))
 
 
 @pytest.fixture
