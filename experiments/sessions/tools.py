@@ -26,15 +26,16 @@ from ...sae.generation.texts import MOST_STRENGTH
 from ...sae.source import FeatureSource
 from ..journal import Journal, Run
 from .ledger import begin, thinker_of
-from .session import AsyncSession, Kind
+from .session import AsyncSession
+from .steered import SteeredTexts
 from .views import (
     Accepted,
     Comparison,
     Hypotheses,
+    Kind,
     Overview,
     Readings,
     Round,
-    SteeredTexts,
     Trials,
     Undone,
     View,

@@ -14,8 +14,7 @@ from ...sae.errors import SessionError, UnknownName
 from ...sae.generation.texts import KINDS as KINDS_WRITTEN
 from ...sae.progress import bar
 from .live import Session
-from .session import KINDS, Kind
-from .views import Round, Trials, View
+from .views import KINDS, Kind, Round, Trials, View
 
 #: What `steer` adds where no strength is given, in typical maxima, and how many tokens it writes.
 STRENGTH, TOKENS = 2.0, 40

@@ -17,6 +17,7 @@ from ...sae.errors import SessionError, UnknownName
 from ..journal import RUN_NAME, Run
 from ..results import result_of
 from ..sessions.session import AsyncSession
+from ..sessions.steered import SteeredTexts
 from ..sessions.views import (
     KINDS,
     Accepted,
@@ -25,7 +26,6 @@ from ..sessions.views import (
     Reading,
     Readings,
     Round,
-    SteeredTexts,
     Trials,
     Undone,
     View,

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from sagescope.experiments.cli import app
 from sagescope.experiments.sessions.live import Session
 from sagescope.experiments.sessions.pages import page
+from sagescope.experiments.sessions.steered import NO_CLAIM, SteeredTexts
 from sagescope.experiments.sessions.verbs import perform
-from sagescope.experiments.sessions.views import NO_CLAIM, SteeredTexts
 from sagescope.experiments.terminal import console
 from sagescope.sae.errors import SAEError, SessionError
 from sagescope.sae.generation.texts import KINDS
