@@ -34,8 +34,8 @@ class BlockPlace:
     "heads" what heads have before their output map, "neurons" what MLP neurons have before theirs.
     attention, mlp: whether the block's own are in the stream there, or have run. step: the order of a
     pass; 0 is the block's input, LAST its output, which is the next one's input. norm: the norm
-    through which that is there, None where there is none. is_added: whether what is there is added
-    to the stream as it is.
+    through which that is there, None where there is none. passes: the norm that what a part makes has
+    still to pass before it is added to the stream. is_added: whether it is added as it is there.
     """
 
     holds: Holds
@@ -43,6 +43,7 @@ class BlockPlace:
     mlp: bool
     step: int
     norm: str | None = None
+    passes: str | None = None
     is_added: bool = False
 
 
@@ -91,8 +92,8 @@ def _places(layout: Layout) -> dict[str, BlockPlace]:
         "hook_in": BlockPlace("stream", False, False, 0),
         "hook_out": BlockPlace("stream", True, True, LAST),
         "attn.hook_in": BlockPlace("stream", False, False, 0, norms.before_attention),
-        "attn.o.hook_in": BlockPlace("heads", True, False, 1),
-        "mlp.out.hook_in": BlockPlace("neurons", True, True, 3),
+        "attn.o.hook_in": BlockPlace("heads", True, False, 1, passes=norms.behind_attention),
+        "mlp.out.hook_in": BlockPlace("neurons", True, True, 3, passes=norms.behind_mlp),
     }
     is_after_attention = layout != "parallel"
     read_by_mlp = BlockPlace("stream", is_after_attention, False, 2 * is_after_attention)
@@ -107,7 +108,7 @@ def _places(layout: Layout) -> dict[str, BlockPlace]:
         ("attn", "attn.o", BlockPlace("attention", True, False, 1), norms.behind_attention),
         ("mlp", "mlp.out", BlockPlace("mlp", True, True, 3), norms.behind_mlp),
     ):
-        raw = replace(made, is_added=norm is None)
+        raw = replace(made, passes=norm, is_added=norm is None)
         found |= {f"{part}.hook_out": raw, f"{out}.hook_out": raw}
         if norm:
             behind = replace(made, norm=norm, is_added=True)

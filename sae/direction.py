@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .block_places import NORMS, layout_of, place_of
+from .block_places import layout_of, place_of
 from .encoder import LatentReader
 from .errors import SAEError
 from .subject import Edit
@@ -98,19 +98,8 @@ class Direction:
         SAEError where no linear map leads to the residual stream.
         """
         subject, at = self.reader.subject, self.reader.written
-        layout = layout_of(subject)
-        norms = NORMS[layout]
-        _, place = place_of(at, layout) or (0, None)
-        if (
-            place is not None
-            and not place.is_added
-            and {
-                "attention": norms.behind_attention,
-                "heads": norms.behind_attention,
-                "mlp": norms.behind_mlp,
-                "neurons": norms.behind_mlp,
-            }.get(place.holds)
-        ):
+        _, place = place_of(at, layout_of(subject)) or (0, None)
+        if place is not None and place.passes:
             raise SAEError(
                 f"What {at.name} writes passes another norm of {subject.id} before the residual "
                 f"stream: steer the feature instead."

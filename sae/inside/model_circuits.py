@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from ..block_places import layout_of, place_of
 from ..direction import Direction
 from ..encoder import LatentReader
 from ..errors import SAEError, TextError
@@ -349,7 +350,8 @@ class ModelCircuits:
         reader, at = self.reader, self.reader.written
         made = Direction(reader, feature).decoded(reader.prepared(written, at))
         whole = reader.restored(made, torch.zeros_like(written), at)
-        if not at.in_residual_stream:
+        _, place = place_of(at, layout_of(reader.subject)) or (0, None)
+        if place is not None and place.holds in ("heads", "neurons"):
             whole = whole @ weight_of(reader.subject.model.get_submodule(at.module)).T
         return float(whole.norm())
 

@@ -161,6 +161,19 @@ def test_what_heads_read_adds_up_at_their_sources(family, subject_of):
         assert len(one.mlps) == one.layer
 
 
+@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+def test_upstream_features_behind_a_norm_add_up_too(family, subject_of):
+    subject = subject_of(family)
+    reader = reader_on(subject)
+    upstream = reader_on(subject, "topk", "blocks.0.hook_mlp_out", seed=4)
+    found = asyncio.run(ModelCircuits(reader, [upstream]).attributed(5, TEXTS, PLACES))
+    own = own_pre_activations(reader, 5)
+    assert close([one.total for one in found], own, [size(one) for one in found])
+    assert all(len(one.upstream[0].features) for one in found)
+    with pytest.raises(SAEError, match="can take the place of an MLP"):
+        ModelCircuits(reader, [reader_on(subject, "topk", "blocks.0.mlp.hook_out", seed=4)])
+
+
 @pytest.mark.parametrize("kind", ["transcoder", "residual"])
 def test_upstream_features_take_the_place_of_what_they_stand_for(subject, kind):
     reader = reader_on(subject)

@@ -172,6 +172,18 @@ def test_upstream_is_what_writes_before_it_reads(subject):
         ModelTokenVectors(reader_on(subject), [reader_on(subject)])
 
 
+@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+def test_upstream_is_what_is_added_behind_a_norm(family, subject_of):
+    """What the MLP itself makes passes another norm there: it is not what the stream gets."""
+    subject = subject_of(family)
+    reader = reader_on(subject, hook="blocks.1.hook_resid_post")
+    added = reader_on(subject, hook="blocks.0.hook_mlp_out", name="added")
+    raw = reader_on(subject, hook="blocks.0.mlp.hook_out", name="raw")
+    assert ModelTokenVectors(reader, [added]).upstream == (added,)
+    with pytest.raises(SAEError, match="not added to the residual"):
+        ModelTokenVectors(reader, [raw])
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma2", "olmo2", "neox"])
 @pytest.mark.parametrize("hook", ["blocks.1.hook_mlp_out", "blocks.1.attn.hook_z"])
 def test_what_does_not_read_the_stream_says_so(hook, family, subject_of):
