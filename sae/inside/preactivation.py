@@ -80,11 +80,11 @@ def stream_norm(reader: LatentReader) -> LinearNorm | None:
     if reader.metadata.hook_head_index is None:
         found = place_of(at, layout_of(subject))
     layer, place = found or (0, None)
-    is_stream = place is not None and place.holds == "stream"
-    if at.canonical in _STREAM or (is_stream and not place.norm):
+    stream = place if place is not None and place.holds == "stream" else None
+    if at.canonical in _STREAM or (stream is not None and not stream.norm):
         return None
-    if is_stream:
-        name = f"blocks.{layer}.{place.norm}"
+    if stream is not None:
+        name = f"blocks.{layer}.{stream.norm}"
         try:
             path = subject.bridge.adapter.translate_transformer_lens_path(name)
             norm = subject.model.get_submodule(path)
