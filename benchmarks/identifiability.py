@@ -33,7 +33,8 @@ class Found:
     """What was measured on one kind of data. truth: of each SAE; planted: tied pairs of features.
 
     found: how many of these the tied latents of the first SAE stand for. precision: the share of its
-    tied pairs of latents that stand for one.
+    tied pairs of latents that stand for one. two: planted pairs for which the SAE has two latents or
+    more that fire often enough to be looked at; a pair with one latent cannot be found as a tie.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Found:
     floor: float
     pairs: int
     found: int
+    two: int
     precision: float
     ambiguous: int
 
@@ -54,7 +56,7 @@ def figures(kind: str, seed: int) -> Found:
     from scipy.sparse import csc_array
 
     from sagescope.sae.evaluation.stability import mean_correlation, random_floor
-    from sagescope.sae.identifiability import Support
+    from sagescope.sae.identifiability import LEAST, Support
 
     world = FeatureDictionary(FEATURES, WIDTH, seed=seed)
     features = _features(kind)
@@ -68,7 +70,11 @@ def figures(kind: str, seed: int) -> Found:
         codes = saes[0].encode(rows)
         left = float((saes[0].decode(codes) - rows).square().sum())
     support = Support.of(csc_array(codes.numpy()), decoders[0])
-    right = [pair for one in support.pairs if (pair := _planted_pair(one, codes, true)) is not None]
+    stands_for = _planted_pairs(codes, true)
+    right = [
+        int(stands_for[one.a]) for one in support.pairs if stands_for[one.a] == stands_for[one.b]
+    ]
+    often = np.bincount(stands_for[((codes != 0).sum(0) >= LEAST).numpy() & (stands_for >= 0)])
     return Found(
         kind=kind,
         unexplained=left / float((rows - rows.mean(0)).square().sum()),
@@ -77,6 +83,7 @@ def figures(kind: str, seed: int) -> Found:
         floor=random_floor(FEATURES, FEATURES, WIDTH, seed),
         pairs=len(support.pairs),
         found=len(set(right)) if kind == "paired" else 0,
+        two=int((often >= 2).sum()) if kind == "paired" else 0,
         precision=len(right) / max(1, len(support.pairs)) if kind == "paired" else 0.0,
         ambiguous=sum(pair.ambiguous for pair in support.pairs),
     )
@@ -119,15 +126,13 @@ def _trained(world: Any, features: Any, seed: int) -> Any:
     return sae.eval()
 
 
-def _planted_pair(pair: Any, codes: Any, true: Any) -> int | None:
-    """The planted pair on whose tokens both latents have most of their energy, None without one."""
+def _planted_pairs(codes: Any, true: Any) -> np.ndarray:
+    """For each latent the planted pair on whose tokens most of its energy is; -1 - latent without one."""
     fires = (true[:, ::2] != 0).float()
-    found = []
-    for latent in (pair.a, pair.b):
-        energy = codes[:, latent].square()
-        share = energy @ fires / energy.sum()
-        found.append(int(share.argmax()) if share.max() > 0.5 else -latent - 1)
-    return found[0] if found[0] == found[1] else None
+    energy = codes.square()
+    share = (energy.T @ fires) / energy.sum(0).clamp(min=1e-12)[:, None]
+    most, pair = share.max(1)
+    return np.where((most > 0.5).numpy(), pair.numpy(), -1 - np.arange(len(pair)))
 
 
 def main(seeds: int, as_json: bool) -> None:

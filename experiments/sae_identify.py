@@ -65,7 +65,7 @@ def _pairs(path: str, pairs: Sequence[dict[str, Any]]) -> Any:
     if len(pairs) > LISTED:
         title += f", {LISTED} of {len(pairs):,}"
     table = Table(box=box.SIMPLE_HEAD, title=text(title), title_justify="left")
-    for heading in ("latent", "latent", "tokens with both", "of those with either", "turn"):
+    for heading in ("latent", "latent", "tokens with both", "of their energy", "turn"):
         table.add_column(heading, justify="right")
     for pair in pairs[:LISTED]:
         table.add_row(

@@ -37,14 +37,15 @@ def test_the_ties_that_are_seen_are_planted_ones(found):
     for seed in SEEDS:
         paired = found["paired", seed]
         assert paired.precision >= 0.9
-        assert paired.found >= FEATURES // 8, "a quarter of the planted pairs"
+        assert paired.found >= FEATURES // 4, "half of the planted pairs"
+        assert paired.found >= 0.75 * paired.two, "of those for which the SAE has two latents"
         assert paired.ambiguous >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
-    reason="For about half of the pairs an SAE has one latent, of their mean, which has no partner.",
+    reason="For about three pairs in ten an SAE has one latent, of their mean, which has no partner.",
 )
 def test_all_planted_ties_are_seen(found):
     assert all(found["paired", seed].found == FEATURES // 2 for seed in SEEDS)
