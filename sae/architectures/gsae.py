@@ -12,7 +12,7 @@ The paper's mean squared error is over the elements of x, SAELens's a sum: hence
 Three things differ from the released code:
 
 - it penalises w_fᵀ L w_f itself, which shorter rows lower as well; here length does not count;
-- its coefficient, .001, has no effect that could be measured on planted data; the default is .1;
+- its coefficient, .001, has no effect that could be measured on planted data; the default is .3;
 - it has a further loss that predicts a label (harmful or not) from the codes. This SAE knows no
   labels: `concept_direction` fits them afterwards.
 
@@ -47,7 +47,7 @@ class GraphTrainingSAEConfig(StandardTrainingSAEConfig):
     """Settings of the module's formula."""
 
     l1_coefficient: float = 0.5
-    graph_coefficient: float = 0.1
+    graph_coefficient: float = 0.3
     edge_threshold: float = EDGE_THRESHOLD
     graph_rows: int = 100_000
 

@@ -141,10 +141,9 @@ class TestPlantedConcept:
         found = figures[seed]
         assert found["coefficient 0.3: cosine"] >= found["coefficient 0: cosine"] + 0.04
 
-    @pytest.mark.parametrize("coefficient", ["0.1", "0.3"])
-    def test_a_shuffled_graph_gives_nothing(self, figures, seed, coefficient):
+    def test_a_shuffled_graph_gives_nothing(self, figures, seed):
         found = figures[seed]
-        shuffled = found[f"coefficient {coefficient}, shuffled graph: cosine"]
+        shuffled = found["coefficient 0.3, shuffled graph: cosine"]
         assert shuffled <= found["coefficient 0: cosine"] + 0.01
 
     def test_the_difference_of_means_is_printed_beside(self, figures, seed):
