@@ -463,12 +463,15 @@ def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
 
 
 def test_explanations_tell_of_the_pair_that_identify_finds(somewhere: Path):
-    """Two latents that read the same and write different things, planted in an SAE of a tiny model."""
+    """Two latents that read the same and write different things, planted in an SAE of a tiny model.
+
+    Its context is shorter than the sentences that probes are written in.
+    """
     import torch
 
     tiny.save_model(somewhere / "model")
     (somewhere / "some.txt").write_text("\n\n".join(tiny.sentences(120)))
-    sae = tiny.make_sae("standard", features=12)
+    sae = tiny.make_sae("standard", features=12, metadata={"context_size": 24})
     with torch.no_grad():
         sae.W_enc[:, 1], sae.b_enc[1] = sae.W_enc[:, 0], sae.b_enc[0]
     (somewhere / "sae").mkdir()
@@ -489,6 +492,8 @@ def test_explanations_tell_of_the_pair_that_identify_finds(somewhere: Path):
     alone = next(f for f in range(2, 12) if not any(f in pair for pair in tied))
     chosen = ["-f", f"0,1,{alone}", "--run", "tied", "--no-score", "--max-rounds", "1"]
     explained = lines(run("explain", *chosen, "--sae", "./sae", *opened, "--json"))
+    assert "failed" not in {row["status"] for row in explained}
+    assert all(row["cost"]["probes"] for row in explained)
     notes = [" ".join(row["explanation"]["notes"]) for row in explained]
     told = "Cannot be told apart from feature {} on this corpus"
     assert told.format(1) in notes[0]
