@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..sae.errors import JournalError, ServiceError
 from .budget import Budget, Spending
+from .inside.circuit_graph import CircuitGraph
 from .loop import ProbeDesign, Proposal, Reasoner
 from .notebook import Notebook
 from .records import Explanation, Record
@@ -32,13 +33,14 @@ class Hint(Record):
     """What an explainer said of a feature.
 
     explainer: its name. explanation: None where it failed. why: it failed, else "". probes: texts
-    that it ran.
+    that it ran. circuit: the attribution graph that it found, where it looks for one.
     """
 
     explainer: str
     explanation: Explanation | None = None
     why: str = ""
     probes: int = 0
+    circuit: CircuitGraph | None = None
 
 
 class HintLog(Protocol):
@@ -81,6 +83,8 @@ async def hints_of(task: Task, explainers: Sequence[tuple[str, Explainer]]) -> l
             seconds = max(0.0, until - spending.seconds) / others
             hint = await _asked(task, name, explainer, most / others, seconds)
             task.hints.keep(hint)
+        if hint.circuit is not None:
+            task.record("circuit", hint.circuit)
         most = max(0.0, most - hint.probes)
         # What was run counts, also where the log answers: so an attempt ends as it would have.
         spending.add("probes", min(hint.probes, int(spending.left("probes"))))
@@ -99,17 +103,26 @@ async def _asked(
             seconds=None if isinf(seconds) else seconds,
         )
     )
+    circuits: list[CircuitGraph] = []
+
+    def record(kind: str, /, *records: Record) -> None:
+        """Of what a hint does only the graph is written down: its hypotheses are none of the loop's."""
+        circuits.extend(one for one in records if isinstance(one, CircuitGraph))
+
     try:
-        conclusion = await explainer.explain(
-            replace(task, spending=own, record=lambda kind, *records: None)
-        )
+        conclusion = await explainer.explain(replace(task, spending=own, record=record))
     except (JournalError, ServiceError):
         raise
     except Exception as error:
         return Hint(explainer=name, why=f"{type(error).__name__}: {error}", probes=own.probes)
     if conclusion.status == "failed":
         return Hint(explainer=name, why=conclusion.error or "it failed", probes=own.probes)
-    return Hint(explainer=name, explanation=conclusion.explanation, probes=own.probes)
+    return Hint(
+        explainer=name,
+        explanation=conclusion.explanation,
+        probes=own.probes,
+        circuit=circuits[-1] if circuits else None,
+    )
 
 
 @dataclass

@@ -7,8 +7,8 @@ left out, and that is said. N
 features (default 24) are drawn as the demo draws its own, by another seed. Loading, the evidence, and
 what an explainer prepares once for all features (told apart, as `once`) do not count. Prints seconds a
 feature (median, 95th percentile, mean; of the processor, all cores together), forward texts a feature, and how many got a
-description. Texts are what counts against a budget of probes: of attribution one an exemplar, however
-many passes it takes, and of circuitlens none, though it runs up to 100 contexts.
+description. Texts are what counts against a budget of probes: each that is run, however many passes
+measure it.
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ a time; any number may read it meanwhile.
                  yes      the records of `sagescope.agents.records`, as they came
     measured     yes      {"text", "tokens", "activations"}: one text run; attempts share these
     steered      yes      {"asked", "found"}: one steering of the model; attempts share these
+    written      yes      {"order", "found"}: texts that were written while it was steered, likewise
     asked        yes      {"digest", "expected"}: an attempt at a call is about to be sent
     call         yes      {"digest", "address", "request", "reply"}: its reply; attempts share these
     settled      yes      {"digest", "unanswered"}: 1 where that may have been paid without a reply
     circuit      yes      the attribution graph that `circuitlens` found: see
                           `sagescope.agents.inside.circuit_graph`
-    hinted       yes      {"explainer", "explanation", "why", "probes"}: what a hint said of it;
-                          attempts share these
+    hinted       yes      {"explainer", "explanation", "why", "probes", "circuit"}: what a hint said
+                          of it; attempts share these
     losses       –        {"prefix", "texts", "losses"}: how well the model foretells texts
     concluded    yes      {"conclusion", "seconds"}: the attempt's end
     said_at_once yes      {"explanation", "spent"}: what the same mind says in one call, a control
@@ -65,6 +66,7 @@ LASTING = (
     "spent",
     "steered",
     "undone",
+    "written",
 )
 #: What a run may be called: it becomes part of file names.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from ..agents.hints import Hint
 from ..sae.evidence import Evidence
-from ..sae.generation.texts import Generation
+from ..sae.generation.texts import Generation, Order, Steered
 from ..sae.inside.attention import Attention
 from ..sae.inside.attribution import Attributions
 from ..sae.inside.circuits import Circuits
@@ -24,6 +24,7 @@ from .facts import plain_activations
 from .journal import Run
 
 STEERING = TypeAdapter(Steering)
+WRITTEN = TypeAdapter(Steered)
 
 
 class RecordedSource:
@@ -67,8 +68,9 @@ class RecordedSource:
 
     @property
     def generation(self) -> Generation | None:
-        """That of the source, if it has any; what it writes explains nothing, and is not kept."""
-        return getattr(self._source, "generation", None)
+        """That of the source, if it has any (see `sagescope.sae.generation`)."""
+        found: Generation | None = getattr(self._source, "generation", None)
+        return found and RecordedGeneration(found, self._run)
 
     @property
     def token_vectors(self) -> TokenVectors | None:
@@ -148,6 +150,26 @@ class RecordedOutputs:
                     return STEERING.validate_python(event.payload["found"])
         found = await self._outputs.steered(feature, prompts, **how)
         self._run.write("steered", {"asked": asked, "found": asdict(found)}, feature)
+        return found
+
+
+class RecordedGeneration:
+    """The generation of a source. What it writes stands in the run, and is not written twice."""
+
+    def __init__(self, generation: Generation, run: Run):
+        self._generation, self._run = generation, run
+
+    async def steered(
+        self, feature: int, order: Order, watch: Callable[[int], None] = lambda _: None
+    ) -> Steered:
+        """See Generation."""
+        asked = asdict(order)
+        with self._run.reading(feature):
+            for event in self._run.events(feature, ["written"]):
+                if event.payload["order"] == asked:
+                    return WRITTEN.validate_python(event.payload["found"])
+        found = await self._generation.steered(feature, order, watch)
+        self._run.write("written", {"order": asked, "found": asdict(found)}, feature)
         return found
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .block_places import layout_of, place_of
 from .encoder import LatentReader
 from .errors import SAEError
 from .subject import Edit
 
-#: What a linear map carries on to the residual stream, and what attention and MLP add to it.
+#: What a linear map carries on to the residual stream.
 _THROUGH_LINEAR = re.compile(r"blocks\.\d+\.(attn\.o|mlp\.out)\.hook_in")
-_OF_PART = re.compile(r"blocks\.(\d+)\.(attn|mlp)\..*hook_(in|out)")
 #: The residual stream as a norm reads it: the stream itself goes on beside this point.
 _BESIDE = re.compile(r"blocks\.\d+\.ln[12]\.hook_in")
 
@@ -98,14 +98,13 @@ class Direction:
         SAEError where no linear map leads to the residual stream.
         """
         subject, at = self.reader.subject, self.reader.written
-        part = _OF_PART.fullmatch(at.canonical)
-        norm = f"blocks.{part[1]}.{'ln1' if part[2] == 'attn' else 'ln2'}_post" if part else ""
-        if part and f"{norm}.hook_in" in subject.bridge.hook_dict:
+        _, place = place_of(at, layout_of(subject)) or (0, None)
+        if place is not None and place.passes:
             raise SAEError(
                 f"What {at.name} writes passes another norm of {subject.id} before the residual "
                 f"stream: steer the feature instead."
             )
-        if at.in_residual_stream:
+        if at.in_residual_stream or (place is not None and place.is_added):
             return self._at_hook_point()
         if not _THROUGH_LINEAR.fullmatch(at.canonical):
             raise SAEError(

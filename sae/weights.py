@@ -160,9 +160,7 @@ def load_model(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     with _quiet_transformers(), weights_only():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
-            )
+            loaded = _with_attention(folder, dtype)
         except Exception as error:
             raise SubjectError(
                 f"The subject model {folder!r} could not be loaded ({first_line(error)}). A hub id "
@@ -174,6 +172,23 @@ def load_model(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     if not tokenizer.is_fast:
         raise SubjectError(f"{folder} has no fast tokenizer, which gives the strings of tokens.")
     return model, tokenizer
+
+
+def _with_attention(folder: str, dtype: torch.dtype) -> Any:
+    """Model and loading info, with torch's fused attention; plain where the family has none (Gemma 2)."""
+    import transformers
+
+    def load(attention: str) -> Any:
+        return transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, attn_implementation=attention, output_loading_info=True
+        )
+
+    try:
+        return load("sdpa")
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        return load("eager")
 
 
 def _refuse_missing(found: Mapping[str, Any], where: str, shown: int = 3) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...sae.errors import BudgetExhausted, TextError
 from ...sae.evidence import Exemplar
-from ...sae.inside.attribution import Attribution, Attributions, Method, attributions_of
+from ...sae.inside.attribution import Attributions, Method, TokenAttribution, attributions_of
 from ...sae.source import FeatureSource
 from ...sae.visible import visible
 from ..loop import Proposal
@@ -122,7 +122,7 @@ class ByAttribution:
 
     async def _attributed(
         self, one: Exemplar, attributions: Attributions, feature: int
-    ) -> tuple[Attribution, int]:
+    ) -> tuple[TokenAttribution, int]:
         """Of the last REACH tokens up to the strongest, or of all, where these alone do not fire it.
 
         And how many rows of tokens were run.
@@ -135,7 +135,7 @@ class ByAttribution:
         return whole, values.rows + whole.rows
 
 
-def responsible(values: Attribution) -> Responsible:
+def responsible(values: TokenAttribution) -> Responsible:
     """The tokens that add RESPONSIBLE or more of the activation that there is in the end."""
     shares = values.values / max(values.value, 1e-9)
     last = len(shares) - 1

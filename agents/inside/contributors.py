@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...sae.evidence import SplitEvidence
-from ...sae.inside.circuits import Attribution
+from ...sae.inside.circuits import CircuitAttribution
 from ..rules.language import SHAPES
 
 #: Bins of the activation, how many places are drawn, and the exponent of a bin's size.
@@ -103,7 +103,7 @@ class Embedding:
     word: str
 
 
-def contributors(found: Attribution, strongest: int = STRONGEST) -> dict[Hashable, float]:
+def contributors(found: CircuitAttribution, strongest: int = STRONGEST) -> dict[Hashable, float]:
     """What adds most to a pre-activation, the strongest first, and how much."""
     values: dict[Hashable, float] = {}
     if found.embedding > 0:
@@ -122,7 +122,7 @@ def contributors(found: Attribution, strongest: int = STRONGEST) -> dict[Hashabl
     return {one: values[one] for one in order}
 
 
-def head_at(found: Attribution, layer: int, head: int, token: int) -> Head:
+def head_at(found: CircuitAttribution, layer: int, head: int, token: int) -> Head:
     """A head with where it reads from: the offset, from FAR on not told apart, and the kind of token."""
     if found.has_bos and token == 0:
         return Head(layer, head, None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...sae.inside.circuits import Attribution
+from ...sae.inside.circuits import CircuitAttribution
 from ..rules.fitting import cost, prune, refit
 from ..rules.language import (
     MAX_CONDITIONS,
@@ -45,7 +45,7 @@ class Sampled:
     """A place on which a feature fires, with the attribution of its pre-activation there."""
 
     at: Place
-    found: Attribution
+    found: CircuitAttribution
 
     @property
     def sources(self) -> list[int]:

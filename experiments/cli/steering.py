@@ -47,7 +47,8 @@ def steer(
     from ...sae.generation.texts import KINDS, Order, generation_of
     from ...sae.progress import bar
     from ..jobs import run_to_end
-    from ..sessions.views import Scale, SteeredTexts
+    from ..sessions.steered import SteeredTexts
+    from ..sessions.views import Scale
 
     order = Order(
         prompt, strength, remove, tokens, remove if gate is None else gate, temperature, seed

@@ -24,15 +24,16 @@ from ...agents.loop import Reasoner
 from ...agents.rules.language import Rule
 from ...sae.source import FeatureSource
 from ..journal import Journal
-from .session import AsyncSession, Kind
+from .session import AsyncSession
+from .steered import SteeredTexts
 from .views import (
     Accepted,
     Comparison,
     Hypotheses,
+    Kind,
     Overview,
     Readings,
     Round,
-    SteeredTexts,
     Trials,
     Undone,
     View,

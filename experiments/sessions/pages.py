@@ -21,6 +21,7 @@ from ..scoring import Score
 from ..summary import COLUMNS, counts_of, group_line
 from ..terminal import STATUS_STYLES, text
 from ..transcript import Trial
+from .steered import SteeredTexts
 from .verbs import VERBS
 from .views import (
     Accepted,
@@ -32,7 +33,6 @@ from .views import (
     Readings,
     Round,
     Scale,
-    SteeredTexts,
     Trials,
     Undone,
     View,

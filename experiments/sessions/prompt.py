@@ -96,7 +96,7 @@ class Printer:
 
     def working(self, name: str) -> contextlib.AbstractContextManager[object]:
         """Show that a verb is at work."""
-        if not self._typed:
+        if not self._typed or (name in VERBS and VERBS[name].shows_progress):
             return contextlib.nullcontext()
         return self._out.status(text(f"{name} … (Ctrl-C stops it)"))
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...agents.rules.language import Rule
+from ...agents.rules.language import Near, Rule
+from ...agents.rules.regex_bounds import check_regex
 from ...sae.errors import RuleError
 
 _CLAUSE = re.compile(r"\s*(\w+)\s*:\s*(.*?)\s*(?:@\s*(\d*\.?\d+)\s*)?", re.DOTALL)
@@ -28,7 +29,7 @@ def as_rule(written: Rule | dict[str, Any] | str | None, unit: float) -> Rule | 
     """A rule from the short form, from JSON (text or values), or as it is.
 
     unit: the feature's typical maximum, for a rule that names none. Raises RuleError with the first
-    thing that is wrong.
+    thing that is wrong; that a regular expression may take for ever is (see `check_regex`).
     """
     if written is None or isinstance(written, Rule):
         return written
@@ -42,6 +43,11 @@ def as_rule(written: Rule | dict[str, Any] | str | None, unit: float) -> Rule | 
         raise RuleError(f"The rule cannot be read: {place}: {first['msg']}.") from None
     if not rule.clauses:
         raise RuleError("The rule has no clauses: it would say that the feature never fires.")
+    for clause in rule.clauses:
+        for condition in clause.conditions:
+            if isinstance(condition, Near) and condition.match.kind == "regex":
+                for pattern in condition.match.values:
+                    check_regex(pattern)
     return rule if "unit" in rule.model_fields_set else rule.model_copy(update={"unit": unit})
 
 

@@ -22,18 +22,20 @@ from pydantic import BaseModel, Field
 from ...agents.budget import Budget
 from ...agents.records import Record
 from ...sae.errors import SagescopeError, SessionError
+from ...sae.generation.texts import MOST_STRENGTH
 from ...sae.source import FeatureSource
 from ..journal import Journal, Run
 from .ledger import begin, thinker_of
-from .session import AsyncSession, Kind
+from .session import AsyncSession
+from .steered import SteeredTexts
 from .views import (
     Accepted,
     Comparison,
     Hypotheses,
+    Kind,
     Overview,
     Readings,
     Round,
-    SteeredTexts,
     Trials,
     Undone,
     View,
@@ -271,12 +273,17 @@ def _add_looking(server: Any, sessions: Sessions) -> None:
         """Run two texts, and set them side by side token by token."""
         return await (await sessions.of(feature)).compare(left, right)
 
-    @_tool(server, reads=True)
+    @_tool(server)
     async def steer(
         feature: Feature,
         prompt: str,
         strength: Annotated[
-            float, Field(ge=-32, le=32, description="Typical maxima; below 0 to take it away.")
+            float,
+            Field(
+                ge=-MOST_STRENGTH,
+                le=MOST_STRENGTH,
+                description="Typical maxima; below 0 to take it away.",
+            ),
         ] = 2.0,
         tokens: Annotated[int, Field(ge=1, le=100)] = 30,
     ) -> SteeredTexts:

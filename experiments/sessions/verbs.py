@@ -11,21 +11,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...sae.errors import SessionError, UnknownName
+from ...sae.generation.texts import KINDS as KINDS_WRITTEN
+from ...sae.progress import bar
 from .live import Session
-from .session import KINDS, Kind
-from .views import Round, Trials, View
+from .views import KINDS, Kind, Round, Trials, View
 
+#: What `steer` adds where no strength is given, in typical maxima, and how many tokens it writes.
+STRENGTH, TOKENS = 2.0, 40
 #: Told of each round while several run.
 Watch = Callable[[Round], None]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """What may be typed. usage: how. about: what it does. do: does it with the rest of the line."""
+    """What may be typed. usage: how. about: what it does. do: does it with the rest of the line.
+
+    shows_progress: of itself.
+    """
 
     usage: str
     about: str
     do: Callable[[Session, str, Watch], View]
+    shows_progress: bool = False
 
     @property
     def name(self) -> str:
@@ -91,12 +98,21 @@ def _compare(session: Session, rest: str, _: Watch) -> View:
 
 
 def _steer(session: Session, rest: str, _: Watch) -> View:
-    """A leading number is the strength; a negative one takes the direction away."""
-    found = re.fullmatch(r"(?:([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)\s+)?(\S.*)", rest, re.DOTALL)
-    if not found:
+    """The strength stands behind ` :: `, so that a prompt may begin with a number."""
+    prompt, parted, written = f" {rest} ".rpartition(" :: ")
+    number = re.fullmatch(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", written.strip()) if parted else None
+    prompt = prompt.strip() if number else rest
+    if not prompt:
         raise _misread("steer")
-    strength = float(found[1] or 2.0)
-    return session.steer(found[2], strength=abs(strength), remove=strength < 0)
+    strength = float(number[0]) if number else STRENGTH
+    with bar("Writing", len(KINDS_WRITTEN) * TOKENS) as shown:
+        return session.steer(
+            prompt,
+            strength=abs(strength),
+            remove=strength < 0,
+            tokens=TOKENS,
+            watch=shown.advance,
+        )
 
 
 def _add(session: Session, rest: str, _: Watch) -> View:
@@ -150,9 +166,10 @@ VERBS: dict[str, Verb] = {
         Verb("try TEXT", "What the feature does on any text.", _try),
         Verb("compare TEXT | TEXT", "Two texts, token by token.", _compare),
         Verb(
-            "steer [STRENGTH] PROMPT",
+            "steer PROMPT [:: STRENGTH]",
             "What the model writes with the feature added (2), or less of it (-2), and with controls.",
             _steer,
+            shows_progress=True,
         ),
         Verb("add WORDS [:: RULE]", "Add a hypothesis of your own.", _add),
         Verb("edit N WORDS [:: RULE]", "Say hypothesis N better; the new one replaces it.", _edit),

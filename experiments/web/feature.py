@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 
+from ...agents.records import Context as CaseContext
 from ...agents.records import Verdict
 from ...agents.rules.language import Rule
 from ...sae.errors import FeatureError, SagescopeError
@@ -48,6 +49,12 @@ class Story:
 
         levels = predict(self.rule, [tokens])[0] if self.rule and tokens else None
         return pieces(zip(tokens, activations, strict=True), self.scale, levels)
+
+    def case_pieces(self, found: CaseContext) -> list[Piece]:
+        """A context of a line of the rule, with the token that the line speaks of marked."""
+        here = [0.0] * len(found.tokens)
+        here[found.at] = self.scale.typical_max or 1.0
+        return pieces(zip(found.tokens, found.activations, strict=True), self.scale, here)
 
 
 def router(site: Site) -> APIRouter:

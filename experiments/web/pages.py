@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from ..circuit_figure import circuit_figure
 from ..page import TEMPLATES, environment
+from ..report import figures_of
 from ..sessions.views import Scale
 from ..summary import (
     BANDS,
@@ -123,6 +124,7 @@ def _environment() -> Environment:
         address=address,
         pieces=pieces,
         circuit_figure=circuit_figure,
+        figures_of=figures_of,
         group_line=group_line,
         counts_of=counts_of,
         scores_of=scores_of,

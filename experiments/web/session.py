@@ -17,6 +17,7 @@ from ...sae.errors import SessionError, UnknownName
 from ..journal import RUN_NAME, Run
 from ..results import result_of
 from ..sessions.session import AsyncSession
+from ..sessions.steered import SteeredTexts
 from ..sessions.views import (
     KINDS,
     Accepted,
@@ -32,7 +33,7 @@ from ..sessions.views import (
 from .contexts import Context, context_of
 from .feature import Story, compared, story_of
 from .open_sessions import has_session
-from .pages import address, asks_for_fragment, page
+from .pages import address, asks_for_fragment, page, pieces
 from .site import FeatureNumber, Site
 
 #: Where a session is kept, where nobody names a run.
@@ -219,11 +220,26 @@ async def _look(session: AsyncSession, form: Form_) -> View:
     return await session.exemplars(kind)
 
 
+async def _steer(session: AsyncSession, form: Form_) -> View:
+    """A strength below 0 takes the feature's direction away."""
+    if not form.get("text", "").strip():
+        raise SessionError("Type what the model is to go on from.")
+    given = form.get("strength", "").strip() or "2"
+    try:
+        strength = float(given)
+    except ValueError:
+        raise SessionError(
+            f"“{given[:20]}” is no strength: give typical maxima, such as 2 or -2."
+        ) from None
+    return await session.steer(form["text"], strength=abs(strength), remove=strength < 0)
+
+
 VERBS: dict[str, Work] = {
     "begin": _begin,
     "look": _look,
     "try": _try,
     "compare": _compare,
+    "steer": _steer,
     "add": _add,
     "drop": lambda session, form: session.drop(_needed(form)),
     "probe": _probe,
@@ -254,7 +270,7 @@ async def _do(site: Site, request: Request, name: str, feature: int, verb: str) 
 
 @singledispatch
 def answer(view: View) -> dict[str, Any]:
-    """What a verb returned, as its page shows it: a sentence, contexts, or a comparison."""
+    """What a verb returned, as its page shows it: a sentence, contexts, a comparison, or texts."""
     return {"sentence": ""}
 
 
@@ -268,6 +284,16 @@ def _(view: Readings) -> dict[str, Any]:
 def _(view: Comparison) -> dict[str, Any]:
     sides = [_one_line(one) for one in (view.left, view.right)]
     return {"sentence": f"Highest: {sides[0]} and {sides[1]}.", "comparison": compared(view)}
+
+
+@answer.register
+def _(view: SteeredTexts) -> dict[str, Any]:
+    shown = [
+        (one, pieces(zip(one.tokens, one.activations, strict=True), view.scale))
+        for one in view.texts
+    ]
+    sentence = f"Steered by {view.strength:+.4g} typical maxima. {view.gate_line} {view.note}"
+    return {"sentence": sentence, "written": shown}
 
 
 def _one_line(reading: Reading) -> str:

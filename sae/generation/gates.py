@@ -14,6 +14,8 @@ from typing import Literal
 
 #: The input gate opens above the first and closes below the second; between, it stays as it is.
 OPENS, CLOSES = 0.75, 0.65
+#: How present a feature is at most where it is not active at all.
+SILENT = 0.05
 #: A step of the continuation gate counts upward from the first on, downward up to the second.
 HIGH, LOW = 0.9, 0.7
 #: So many steps in a row raise it by one state, and so many lower it.
@@ -32,8 +34,10 @@ class Presence:
     """How present a feature is in a stretch of text, from 0 to 1, by its highest activation there.
 
     A logistic curve through two quantiles of its own evidence on the `select` split: .5 at `half`, from
-    where a token counts as firing, and .9 at `nine`, the median of the peaks of windows that fire. It
-    is a scale, not a probability of anything in the world. split: where these were read.
+    where a token counts as firing, and .9 at `nine`, the median of the peaks of windows that fire. Below
+    `half` it is steeper where that is needed for SILENT at 0: else the absence of a feature that
+    counts as firing early would never be evidence enough. It is a scale, not a probability of
+    anything in the world. split: where these were read.
     """
 
     half: float
@@ -54,6 +58,8 @@ class Presence:
     def __call__(self, activation: float) -> float:
         """The presence at an activation."""
         slope = math.log(9) / (self.nine - self.half)
+        if activation < self.half:
+            slope = max(slope, math.log(1 / SILENT - 1) / self.half)
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, slope * (activation - self.half)))))
 
 

@@ -19,12 +19,16 @@ from .gates import Presence, State
 Kind = Literal["unsteered", "feature", "difference of means", "random"]
 KINDS: tuple[Kind, ...] = ("unsteered", "feature", "difference of means", "random")
 
+#: The largest strength: an activation so far beyond what a feature has ever had says nothing of it.
+MOST_STRENGTH = 32.0
+
 
 @dataclass(frozen=True)
 class Order:
     """What is asked for.
 
-    strength: in typical maxima of the feature, what the SAE writes where it is at its typical maximum.
+    strength: in typical maxima of the feature, what the SAE writes where it is at its typical maximum;
+    from 0 to MOST_STRENGTH, else SAEError is raised.
     remove: take the direction away instead of adding it. tokens: how many are written at most. gated:
     with input and continuation gate. temperature: 0 takes the likeliest token, else tokens are drawn.
     seed: of the random direction, of the texts behind the difference of means, and of what is drawn.
@@ -37,6 +41,13 @@ class Order:
     gated: bool = False
     temperature: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= MOST_STRENGTH:
+            raise SAEError(
+                f"A strength of {self.strength:g} cannot be steered by: give one from 0 to "
+                f"{MOST_STRENGTH:g} typical maxima."
+            )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
-class Attribution:
+class TokenAttribution:
     """What each token of a text adds to a feature at one of them.
 
     tokens: the n strings up to the one explained, which is the last; without the BOS token. values:
@@ -85,7 +85,7 @@ class Attributions(Protocol):
         at: int,
         method: Method = "occlusion",
         reach: int | None = None,
-    ) -> Attribution:
+    ) -> TokenAttribution:
         """What each token up to place `at` adds to the feature there.
 
         tokens: of a text, as the source cut it. reach: only so many tokens up to and with that place

@@ -12,6 +12,10 @@ import torch
 from ..errors import SAEError
 from ..subject import SubjectModel
 
+#: The level of hooks that `capture` puts on the bridge, and takes off again: the bridge's own contexts
+#: count from 0 up, and what somebody else has put there has none.
+OWN = -1
+
 
 @dataclass
 class Captured:
@@ -88,8 +92,8 @@ def capture(
     # The bridge's own `run_with_hooks` would make the table of hook points anew for each hook.
     with torch.inference_mode(), contextlib.ExitStack() as stack:
         for name, store in wanted:
-            hooks[name].add_hook(_looking(store))
-            stack.callback(hooks[name].remove_hooks)
+            hooks[name].add_hook(_looking(store), level=OWN)
+            stack.callback(hooks[name].remove_hooks, level=OWN)
         bridge(ids.to(subject.device), return_type=None, **stop)
     _check(found, wanted, subject)
     return found

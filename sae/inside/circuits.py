@@ -38,7 +38,7 @@ class UpstreamShare:
 
 
 @dataclass(frozen=True)
-class Attribution:
+class CircuitAttribution:
     """The pre-activation of a feature at the last of some tokens, as a sum.
 
     tokens: the strings of the row up to and with the token that is explained; the BOS token, where
@@ -115,7 +115,7 @@ class Circuits(Protocol):
 
     async def attributed(
         self, feature: int, texts: Sequence[str], places: Sequence[int]
-    ) -> list[Attribution]:
+    ) -> list[CircuitAttribution]:
         """The feature's pre-activation at one token of each text, taken apart.
 
         places: which token of each text, counted from 0 without the BOS token. Raises FeatureError

@@ -18,7 +18,8 @@ from ..norms import LinearNorm
 from ..subject import SubjectModel
 from .preactivation import encoder_row, pre_activations
 
-#: How far the SAE's pre-activation may be from what its weights say, as a share of all that is summed.
+#: How far the SAE's pre-activation may be from what its weights say, or from what the model's parts
+#: add up to, as a share of all that is summed.
 TOLERANCE = 1e-3
 
 

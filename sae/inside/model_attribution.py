@@ -11,7 +11,7 @@ import torch
 from ..encoder import LatentReader
 from ..errors import TextError
 from ..source import check_feature
-from .attribution import Attribution, Curves, Method
+from .attribution import Curves, Method, TokenAttribution
 from .preactivation import check_linear, pre_activations
 
 #: Tokens in one pass.
@@ -38,7 +38,7 @@ class ModelAttributions:
         at: int,
         method: Method = "occlusion",
         reach: int | None = None,
-    ) -> Attribution:
+    ) -> TokenAttribution:
         """See Attributions."""
         return await asyncio.to_thread(self._attributed, feature, tokens, at, method, reach)
 
@@ -52,7 +52,7 @@ class ModelAttributions:
 
     def _attributed(
         self, feature: int, tokens: Sequence[str], at: int, method: Method, reach: int | None
-    ) -> Attribution:
+    ) -> TokenAttribution:
         check_feature(feature, self.reader.sae.n_features)
         check_linear(self.reader)
         kept, ids = self._row(tokens, at, reach)
@@ -76,7 +76,7 @@ class ModelAttributions:
                 draw = torch.Generator().manual_seed(feature + sum(ids))
                 found = torch.randn(len(ids), generator=draw)
         values = found[self._skip :].float().cpu().numpy()
-        return Attribution(kept, values, activation, value, baseline, gap, rows)
+        return TokenAttribution(kept, values, activation, value, baseline, gap, rows)
 
     def _occluded(
         self, feature: int, ids: list[int], whole: torch.Tensor, empty: torch.Tensor, value: float

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from ..block_places import layout_of, place_of
 from ..direction import Direction
 from ..encoder import LatentReader
 from ..errors import SAEError, TextError
@@ -20,8 +21,8 @@ from ..source import check_feature
 from ..subject import SubjectModel
 from ..windows import batches
 from .captured import Captured, capture
-from .circuits import Attribution, PromotedHere, Read
-from .frozen import FrozenNorm, Reading, bias_of, pulled, reading, weight_of
+from .circuits import CircuitAttribution, PromotedHere, Read
+from .frozen import TOLERANCE, FrozenNorm, Reading, bias_of, pulled, reading, weight_of
 from .preactivation import check_linear
 from .stem import Stem, stem_of
 from .upstream import Upstream, check_apart
@@ -55,7 +56,7 @@ class ModelCircuits:
 
     async def attributed(
         self, feature: int, texts: Sequence[str], places: Sequence[int]
-    ) -> list[Attribution]:
+    ) -> list[CircuitAttribution]:
         """See Circuits."""
         return await asyncio.to_thread(self._in_turn, self._attributed, feature, texts, places)
 
@@ -78,17 +79,17 @@ class ModelCircuits:
 
     def _attributed(
         self, feature: int, texts: Sequence[str], places: Sequence[int]
-    ) -> list[Attribution]:
+    ) -> list[CircuitAttribution]:
         check_feature(feature, self.reader.sae.n_features)
         rows = self._rows(texts, places)
-        found: dict[int, Attribution] = {}
+        found: dict[int, CircuitAttribution] = {}
         lengths = [self.reader.padded_length(len(ids)) for ids, _ in rows]
         for group in batches(lengths, TOKENS_PER_PASS):
             some = [rows[place] for place in group]
             found.update(zip(group, self._of_rows(feature, some), strict=True))
         return [found[number] for number in range(len(rows))]
 
-    def _of_rows(self, feature: int, rows: Sequence[_Row]) -> list[Attribution]:
+    def _of_rows(self, feature: int, rows: Sequence[_Row]) -> list[CircuitAttribution]:
         """The attributions of the rows of one pass."""
         reader, stem = self.reader, self.stem
         pass_ = self._captured([ids for ids, _ in rows])
@@ -109,8 +110,8 @@ class ModelCircuits:
         if stem.embeds and not before:
             position = (self._positions(pass_) * direction).sum(-1)
             embedding = (pass_.at["blocks.0.hook_in"] * direction).sum(-1) - position
-        return [
-            Attribution(
+        found = [
+            CircuitAttribution(
                 tokens=row[1],
                 has_bos=reader.prepend_bos,
                 pre_activation=float(read.pre_activation[number]),
@@ -126,6 +127,21 @@ class ModelCircuits:
             )
             for number, row in enumerate(rows)
         ]
+        self._check_sums(found)
+        return found
+
+    def _check_sums(self, found: Sequence[CircuitAttribution]) -> None:
+        """Raise SAEError where the terms are not the pre-activation: the model adds up otherwise."""
+        for one in found:
+            parts = sum(float(np.abs(part).sum()) for part in (one.heads, one.neurons))
+            size = parts + abs(one.embedding) + abs(one.bias) + abs(one.pre_activation)
+            if abs(one.total - one.pre_activation) > TOLERANCE * size:
+                raise SAEError(
+                    f"What the parts of {self.reader.subject.id} write does not add up to what "
+                    f"{self.reader.at.name} has ({one.total:.4g} for {one.pre_activation:.4g}): the model "
+                    f"puts it together in a way that Sagescope does not know, as where what is added "
+                    f"is scaled. Take `attribution`, or an explainer that needs activations alone."
+                )
 
     def _captured(self, rows: Sequence[Sequence[int]], everywhere: Sequence[str] = ()) -> Captured:
         reader, stem = self.reader, self.stem
@@ -136,12 +152,9 @@ class ModelCircuits:
             extra.append(f"{stem.norm}.hook_in")
         for one in self.upstream:
             extra += [one.reader.at.canonical, one.reader.written.canonical]
-        for layers, kind in ((stem.attention, "ln1_post"), (stem.mlps, "ln2_post")):
-            extra += [
-                name
-                for layer in layers
-                if (name := f"blocks.{layer}.{kind}.hook_in") in self._hooks
-            ]
+        behind = stem.norms.behind_attention, stem.norms.behind_mlp
+        for layers, norm in zip((stem.attention, stem.mlps), behind, strict=True):
+            extra += [f"blocks.{layer}.{norm}.hook_in" for layer in layers if norm]
         return capture(
             reader.subject,
             self._hooks,
@@ -184,7 +197,9 @@ class ModelCircuits:
         """The direction that is read in the heads' own outputs, [n, heads · d_head]; a constant."""
         if self.stem.reads == "heads":
             return direction, direction.new_zeros(len(direction))
-        direction, bias = self._before_post_norm(f"blocks.{layer}.ln1_post", direction, pass_)
+        direction, bias = self._before_norm_behind(
+            layer, self.stem.norms.behind_attention, direction, pass_
+        )
         module = self._module(f"blocks.{layer}.attn.o")
         return pulled(module, direction), bias + bias_of(module, direction)
 
@@ -195,20 +210,26 @@ class ModelCircuits:
         bias = direction.new_zeros(len(direction))
         if self.stem.reads == "neurons":
             return pass_.neurons[layer] * direction, bias
-        direction, bias = self._before_post_norm(f"blocks.{layer}.ln2_post", direction, pass_)
+        direction, bias = self._before_norm_behind(
+            layer, self.stem.norms.behind_mlp, direction, pass_
+        )
         module = self._module(f"blocks.{layer}.mlp.out")
         made = pass_.neurons[layer] * pulled(module, direction)
         return made, bias + bias_of(module, direction)
 
-    def _before_post_norm(
-        self, name: str, direction: torch.Tensor, pass_: Captured
+    def _before_norm_behind(
+        self, layer: int, norm: str | None, direction: torch.Tensor, pass_: Captured
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The direction before a norm that some models put behind attention and MLPs."""
-        if f"{name}.hook_in" not in pass_.at or self.stem.reads != "stream":
+        """The direction before a norm that some models put behind attention and MLPs; a constant.
+
+        What is read before or behind that norm itself has it taken care of by `_before_norm`.
+        """
+        if norm is None or self.stem.reads != "stream":
             return direction, direction.new_zeros(len(direction))
-        norm = self._norm(name)
-        scale = norm.scale(pass_.at[f"{name}.hook_in"])
-        return norm.pulled(direction, scale), direction @ norm.bias
+        name = f"blocks.{layer}.{norm}"
+        frozen = self._norm(name)
+        scale = frozen.scale(pass_.at[f"{name}.hook_in"])
+        return frozen.pulled(direction, scale), direction @ frozen.bias
 
     def _positions(self, pass_: Captured) -> torch.Tensor:
         """What the model learned for each place, [n, d_model]; zeros where it learns none."""
@@ -231,14 +252,19 @@ class ModelCircuits:
         return self._taken_apart(feature, row, found, whole)
 
     def _taken_apart(
-        self, feature: int, row: _Row, found: Sequence[tuple[int, int, int]], whole: Attribution
+        self,
+        feature: int,
+        row: _Row,
+        found: Sequence[tuple[int, int, int]],
+        whole: CircuitAttribution,
     ) -> list[Read]:
         """Heads (layer, head, token) of a row, with what each read at its token."""
         deepest = max((layer for layer, _, _ in found), default=0)
         parts = ["blocks.0.hook_in"]
         for layer in range(deepest):
             parts += [f"blocks.{layer}.hook_attn_out", f"blocks.{layer}.hook_mlp_out"]
-        parts += [f"blocks.{layer}.ln1.hook_in" for layer in {one[0] for one in found}]
+        if norm := self.stem.norms.before_attention:
+            parts += [f"blocks.{layer}.{norm}.hook_in" for layer in {one[0] for one in found}]
         if "pos_embed.hook_out" in self._hooks:
             parts.append("pos_embed.hook_out")
         pass_ = self._captured([row[0]], everywhere=parts)
@@ -253,7 +279,7 @@ class ModelCircuits:
         token: int,
         direction: torch.Tensor,
         pass_: Captured,
-        whole: Attribution,
+        whole: CircuitAttribution,
     ) -> Read:
         before, _ = self._behind_attention(layer, direction, pass_)
         groups, heads = pass_.values[layer].shape[2], pass_.patterns[layer].shape[1]
@@ -264,12 +290,14 @@ class ModelCircuits:
         taken = pass_.patterns[layer][0, head, token]
         bias = value.original_component.bias
         constant = 0.0 if bias is None else read_behind @ bias.unflatten(0, (groups, -1))[group]
-        norm = self._norm(f"blocks.{layer}.ln1")
-        behind_norm = read_behind @ weight
-        constant = taken * (constant + behind_norm @ norm.bias)
+        in_stream = read_behind @ weight
         at_source = {name: of[0, token] for name, of in pass_.everywhere.items() if of.shape[0]}
-        scale = norm.scale(at_source[f"blocks.{layer}.ln1.hook_in"])
-        in_stream = norm.pulled(behind_norm, scale) * taken
+        if before_attention := self.stem.norms.before_attention:
+            name = f"blocks.{layer}.{before_attention}"
+            norm = self._norm(name)
+            constant = constant + in_stream @ norm.bias
+            in_stream = norm.pulled(in_stream, norm.scale(at_source[f"{name}.hook_in"]))
+        constant, in_stream = taken * constant, taken * in_stream
 
         def of(name: str) -> float:
             return float(at_source[name] @ in_stream) if name in at_source else 0.0
@@ -322,7 +350,8 @@ class ModelCircuits:
         reader, at = self.reader, self.reader.written
         made = Direction(reader, feature).decoded(reader.prepared(written, at))
         whole = reader.restored(made, torch.zeros_like(written), at)
-        if not at.in_residual_stream:
+        _, place = place_of(at, layout_of(reader.subject)) or (0, None)
+        if place is not None and place.holds in ("heads", "neurons"):
             whole = whole @ weight_of(reader.subject.model.get_submodule(at.module)).T
         return float(whole.norm())
 

@@ -9,7 +9,6 @@ takes one pass of the vocabulary through one block, once.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..block_places import LAST, Layout, layout_of, place_of
 from ..encoder import LatentReader
 from ..errors import SAEError
 from ..hook_points import HookPoint
@@ -24,7 +24,7 @@ from ..norms import LinearNorm
 from ..source import check_feature
 from .outliers import Rows
 from .preactivation import check_linear, encoder_row, stream_norm
-from .token_vectors import OutlierToken, TokenVector, UpstreamFeature
+from .token_vectors import OutlierFeature, OutlierToken, TokenVector
 
 #: Features whose token vectors are kept.
 KEPT = 1024
@@ -32,24 +32,6 @@ KEPT = 1024
 UPSTREAM = 20
 #: Rows of one token each in one pass.
 ROWS = 512
-#: Where in a block something is read or added: in the order in which a pass comes by.
-_STAGES = {
-    "hook_in": 0,
-    "ln1.hook_in": 0,
-    "ln1.hook_out": 0,
-    "attn.hook_in": 0,
-    "attn.hook_out": 1,
-    "ln2.hook_in": 2,
-    "ln2.hook_out": 2,
-    "mlp.hook_in": 2,
-    "mlp.hook_out": 3,
-    "hook_out": 4,
-}
-#: From here on a feature reads what the first block has made of a token.
-_BEHIND_FIRST = 4
-_IN_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
-#: What is added to the residual stream.
-_ADDED = re.compile(r"blocks\.\d+\.(attn|mlp)\.hook_out")
 
 
 class ModelTokenVectors:
@@ -63,10 +45,12 @@ class ModelTokenVectors:
 
     def __init__(self, reader: LatentReader, upstream: Sequence[LatentReader] = ()):
         self.reader = reader
+        layout = layout_of(reader.subject)
+        self._stage = stage(reader.at, layout)
         for other in upstream:
-            _check_upstream(other, reader)
+            _check_upstream(other, reader, layout)
         self.upstream = tuple(
-            other for other in upstream if stage(other.written) < stage(reader.at)
+            other for other in upstream if stage(other.written, layout) < self._stage
         )
         self._found = lru_cache(maxsize=KEPT)(self._token_vector)
         self._above = {
@@ -98,7 +82,7 @@ class ModelTokenVectors:
         everything = [direct, *above.values()]
         total = sum(float(abs(one.values).sum()) for one in everything) or 1.0
         handed = [
-            UpstreamFeature(name, int(index), float(z), float(value) / total)
+            OutlierFeature(name, int(index), float(z), float(value) / total)
             for name, one in above.items()
             for index, z, value in zip(one.rows, one.z, one.values, strict=True)
         ]
@@ -142,12 +126,12 @@ class ModelTokenVectors:
                 f"{subject.id} maps its embeddings to another width before its residual stream: "
                 f"explain the feature with `sage`."
             )
-        if stage(self.reader.at) < _BEHIND_FIRST:
+        if self._stage < LAST:
             return Rows(embed.weight[: len(subject.tokenizer)], self._read)
         return Rows(self._after_first_block(), self._read)
 
     def _after_first_block(self) -> torch.Tensor:
-        """[vocabulary, d_model]: what the first block makes of each token, behind the BOS token if any."""
+        """[vocabulary, d_model]: what the first block makes of each token, after the BOS token if any."""
         subject = self.reader.subject
         at = subject.hook_point("blocks.0.hook_out")
         ids = torch.arange(len(subject.tokenizer))[:, None]
@@ -167,12 +151,13 @@ class ModelTokenVectors:
         return (lambda row: row) if norm is None else norm.read
 
 
-def stage(at: HookPoint) -> int:
+def stage(at: HookPoint, layout: Layout) -> int:
     """When a pass comes by a hook point: the later, the larger; -1 before the first block."""
-    found = _IN_BLOCK.fullmatch(at.canonical)
+    found = place_of(at, layout)
     if found is None:
         return -1 if "embed" in at.canonical else 1 << 30
-    return 4 * int(found[1]) + _STAGES.get(found[2], 4)
+    layer, place = found
+    return LAST * layer + place.step
 
 
 def _written(reader: LatentReader) -> torch.Tensor:
@@ -184,11 +169,12 @@ def _written(reader: LatentReader) -> torch.Tensor:
     return rows
 
 
-def _check_upstream(other: LatentReader, reader: LatentReader) -> None:
+def _check_upstream(other: LatentReader, reader: LatentReader, layout: Layout) -> None:
     if other.subject is not reader.subject:
         raise SAEError(f"{other.sae.name} is on another subject model than {reader.sae.name}.")
     check_linear(other)
-    if not _ADDED.fullmatch(other.written.canonical):
+    found = place_of(other.written, layout)
+    if found is None or not found[1].is_added:
         raise SAEError(
             f"{other.sae.name} writes {other.written.name}, which is not added to the residual "
             f"stream: upstream SAEs are transcoders, or SAEs of what attention or an MLP adds "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
 
+from ..block_places import layout_of, place_of
 from ..encoder import LatentReader
 from ..errors import SAEError
 from ..hook_points import HookPoint
@@ -28,18 +28,8 @@ LINEAR = {
     "binary_topk",
     "binary_transcoder",
 }
-#: The residual stream itself, to which embeddings, attention and MLPs are added.
-_STREAM = re.compile(
-    r"embed\.hook_out|ln_final\.hook_in|blocks\.\d+\.(hook_in|hook_out|ln[12]\.hook_in)"
-)
-#: What is read through a norm, and that norm.
-_NORMED = re.compile(r"(blocks\.\d+\.)(ln[12]\.hook_out|attn\.hook_in|mlp\.hook_in)")
-_NORM_OF = {
-    "ln1.hook_out": "ln1",
-    "ln2.hook_out": "ln2",
-    "attn.hook_in": "ln1",
-    "mlp.hook_in": "ln2",
-}
+#: The residual stream itself, outside of blocks.
+_STREAM = {"embed.hook_out", "ln_final.hook_in"}
 
 
 def check_linear(reader: LatentReader) -> None:
@@ -85,13 +75,16 @@ def stream_norm(reader: LatentReader) -> LinearNorm | None:
     Hold the subject's `turn`. Raises SAEError for an SAE that reads something else: what attention
     or an MLP computes, before it is added to the stream.
     """
-    at = reader.at
-    if _STREAM.fullmatch(at.canonical) and reader.metadata.hook_head_index is None:
+    at, subject = reader.at, reader.subject
+    found = None
+    if reader.metadata.hook_head_index is None:
+        found = place_of(at, layout_of(subject))
+    layer, place = found or (0, None)
+    stream = place if place is not None and place.holds == "stream" else None
+    if at.canonical in _STREAM or (stream is not None and not stream.norm):
         return None
-    subject = reader.subject
-    normed = _NORMED.fullmatch(at.canonical)
-    if normed and reader.metadata.hook_head_index is None:
-        name = normed[1] + _NORM_OF[normed[2]]
+    if stream is not None:
+        name = f"blocks.{layer}.{stream.norm}"
         try:
             path = subject.bridge.adapter.translate_transformer_lens_path(name)
             norm = subject.model.get_submodule(path)

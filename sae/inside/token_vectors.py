@@ -41,7 +41,7 @@ class OutlierToken:
 
 
 @dataclass(frozen=True)
-class UpstreamFeature:
+class OutlierFeature:
     """A feature of an upstream SAE that stands out of what a feature reads. z, share: as of tokens."""
 
     sae: str
@@ -61,7 +61,7 @@ class TokenVector:
     """
 
     tokens: tuple[OutlierToken, ...]
-    upstream: tuple[UpstreamFeature, ...]
+    upstream: tuple[OutlierFeature, ...]
     threshold: float
     highest: float
     has_bos: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..block_places import layout_of, place_of
 from ..direction import Direction
 from ..encoder import SEQUENTIAL, LatentReader
 from ..errors import SAEError
 from .captured import Captured
 from .circuits import UpstreamShare
 from .stem import Stem
-
-_WRITTEN = re.compile(r"blocks\.(\d+)\.(hook_out|mlp\.hook_out|mlp\.out\.hook_out)")
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,21 @@ class Upstream:
             raise SAEError(f"{name} is not on the model of {before.sae.name}: load both on one.")
         if reader.prepend_bos != before.prepend_bos:
             raise SAEError(f"{name} and {before.sae.name} do not agree on a BOS token.")
-        found = _WRITTEN.fullmatch(reader.written.canonical)
+        layer, place = place_of(reader.written, layout_of(reader.subject)) or (0, None)
         is_odd = reader.metadata.hook_head_index is not None
-        if not found or is_odd or reader.sae.architecture in SEQUENTIAL:
+        is_stream = reader.written.canonical.endswith(f"blocks.{layer}.hook_out")
+        is_mlp = place is not None and place.holds == "mlp" and place.is_added
+        if not (is_stream or is_mlp) or is_odd or reader.sae.architecture in SEQUENTIAL:
             raise SAEError(
                 f"{name} writes to {reader.written.name}: features can take the place of an MLP "
                 f"(hook_mlp_out) or of a stretch of the residual stream (hook_resid_post)."
             )
-        layer = int(found[1])
         if stem.reads != "stream" or layer not in stem.mlps or layer >= stem.attention.stop:
             raise SAEError(
                 f"{name} writes in block {layer}, which is not before {before.at.name}: give SAEs of "
                 f"earlier layers."
             )
-        if found[2] == "hook_out":
+        if is_stream:
             return cls(reader, covers=layer + 1)
         return cls(reader, mlps=(layer,))
 

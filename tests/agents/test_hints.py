@@ -9,6 +9,7 @@ from sagescope.agents.budget import Budget, Spending
 from sagescope.agents.explainers import EXPLAINERS, Task, check, explainer_named, with_hints
 from sagescope.agents.hints import Hint
 from sagescope.agents.inside.answer import begun, nothing_found, stated
+from sagescope.agents.inside.circuit_graph import CircuitGraph, GraphGroup
 from sagescope.agents.loop import ProbeDesign, Proposal
 from sagescope.agents.minds.choice import Mind
 from sagescope.agents.rules.language import Clause, Rule, current
@@ -75,14 +76,15 @@ class Log(dict):
         self[hint.explainer] = hint
 
 
-def concluded(name, source=None, budget=None, log=None, mind=None):
+def concluded(name, source=None, budget=None, log=None, mind=None, recorded=None):
+    recorded = [] if recorded is None else recorded
     task = Task(
         source or source_of(on_words("boat")),
         0,
         mind or Mind("rules"),
         Spending(budget or Budget()),
         0,
-        lambda kind, *records: None,
+        lambda kind, *records: recorded.extend((kind, one) for one in records),
         hints=Log() if log is None else log,
     )
     return asyncio.run(explainer_named(name).explain(task))
@@ -170,6 +172,30 @@ def test_hints_take_a_part_of_the_probes_and_no_more(inside):
     assert log["says"].probes == 10
     assert "BudgetExhausted" in log["says"].why
     assert found.spent["probes"] <= 40
+
+
+GRAPH = CircuitGraph(groups=(GraphGroup(label="boats", samples=1, pre_activation=1.0, nodes=()),))
+
+
+class Draws(Says):
+    """Finds an attribution graph too, as circuitlens does."""
+
+    async def explain(self, task):
+        task.record("circuit", GRAPH)
+        return await super().explain(task)
+
+
+def test_the_graph_of_a_hint_is_recorded_in_each_attempt(inside):
+    draws, log = Draws("harbour"), Log()
+    inside(draws=draws)
+    for _ in range(2):  # the second hears what was kept
+        recorded = []
+        concluded("sage+draws", log=log, recorded=recorded)
+        assert [one for kind, one in recorded if kind == "circuit"] == [GRAPH]
+        # Nothing else of what the hint did is the loop's.
+        texts = [one.text for kind, one in recorded if kind == "hypothesis"]
+        assert texts.count("harbour") <= 1
+    assert draws.asked == 1
 
 
 class Capped(Says):

@@ -1,6 +1,15 @@
 """Text that means harm, and a run that is full of it."""
 
-from sagescope.agents.records import Conclusion, Explanation, Hypothesis, Outcome, Probe, Verdict
+from sagescope.agents.records import (
+    Conclusion,
+    Context,
+    Explanation,
+    Hypothesis,
+    Outcome,
+    Probe,
+    RuleCase,
+    Verdict,
+)
 from sagescope.experiments import Journal
 from sagescope.experiments.journal import Run
 
@@ -20,7 +29,11 @@ def hostile_run(journal: Journal, text: str) -> Run:
     """A run in which every string that can hold a stranger's text holds this one."""
     config = {"subject": text, "sae": text, "explainer": text, "mind": text, "seed": 0}
     outcome = Outcome(probe=0, tokens=(text, text), activations=(0.5, 0.0), maximum=0.5, fired=True, agreed=False)  # fmt: skip
-    explanation = Explanation(labels=(text,), description=text, notes=(text,))
+    context = Context(tokens=(text, text), activations=(0.5, 0.0), at=0, why=text)
+    case = RuleCase(
+        kind=text, text=text, figures={text: 1.0}, matches=(context,), blocked=(context,)
+    )
+    explanation = Explanation(labels=(text,), description=text, notes=(text,), cases=(case,))
     stats = {"tokens": 9, "fired": 1, "density": 0.1, "maximum": 1.0, "mean": 1.0, "quantiles": [], "typical_max": 1.0, "fires_at": 0.2}  # fmt: skip
     exemplar = {"tokens": [text, text], "activations": [0.0, 1.0], "peak": 1}
     facts = {"stratum": "lexical", "lookup_pearson": 0.9, "stats": stats}

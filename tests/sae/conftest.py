@@ -47,6 +47,22 @@ def gpt2_subject(gpt2):
 
 
 @pytest.fixture(scope="session")
+def subject_of(made, subject, gpt2_subject):
+    """Subject models by family (see `tiny.save_model`)."""
+    from sagescope.sae.subject import SubjectModel
+
+    known = {"llama": subject, "gpt2": gpt2_subject}
+
+    def of(family: str) -> SubjectModel:
+        if family not in known:
+            folder = tiny.save_model(made / f"tiny-{family}", family)
+            known[family] = SubjectModel.load(str(folder), dtype="float32")
+        return known[family]
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def topk(made) -> Path:
     return tiny.save_sae(made / "tiny-topk")
 

@@ -92,6 +92,19 @@ def test_where_no_map_leads_to_the_logits(subject):
         asyncio.run(ModelOutputs(reader, lambda _: 1.0).promoted(0))
 
 
+@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+@torch.inference_mode()
+def test_what_passes_another_norm_leads_nowhere_straight(family, subject_of):
+    """Behind that norm it is what the stream gets."""
+    subject = subject_of(family)
+    for hook in ("blocks.1.mlp.hook_out", "blocks.1.attn.hook_z"):
+        with pytest.raises(SAEError, match="passes another norm"):
+            Direction(reader_of(subject, hook=hook), 3).in_residual_stream()
+    reader = reader_of(subject, hook="blocks.1.hook_mlp_out")
+    row = reader.sae.module.W_dec[3]
+    torch.testing.assert_close(Direction(reader, 3).in_residual_stream(), row / row.norm())
+
+
 def test_where_steering_reaches_nothing(subject):
     reader = reader_of(subject, hook="blocks.1.hook_resid_mid")
     with pytest.raises(SAEError, match="hook_resid_post"):

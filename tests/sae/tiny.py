@@ -38,37 +38,49 @@ def save_tokenizer(folder: Path, vocabulary: int = 384, texts: list[str] | None 
 
 
 def save_model(folder: Path, family: str = "llama", seed: int = 0) -> Path:
-    """A random model of two blocks, width 32, with its tokenizer, as a Hugging Face folder."""
+    """A random model of two blocks, width 32, with its tokenizer, as a Hugging Face folder.
+
+    family: "llama", "gpt2", "gemma2" (norms before and behind attention and MLPs, embeddings that are
+    scaled), "olmo2" (norms behind them alone), "neox" (attention and MLP side by side), or "granite"
+    (what they write is scaled before it is added).
+    """
     import transformers
 
     torch.manual_seed(seed)
-    if family == "llama":
-        config = transformers.LlamaConfig(
-            vocab_size=384,
-            hidden_size=WIDTH,
-            intermediate_size=48,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=CONTEXT,
-            bos_token_id=0,
-            initializer_range=0.3,
-        )
-        model = transformers.LlamaForCausalLM(config)
-    else:
-        config = transformers.GPT2Config(
-            vocab_size=384,
-            n_embd=WIDTH,
-            n_layer=LAYERS,
-            n_head=4,
-            n_positions=CONTEXT,
-            bos_token_id=0,
-            initializer_range=0.3,
-        )
-        model = transformers.GPT2LMHeadModel(config)
+    model = transformers.AutoModelForCausalLM.from_config(_config(family))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name and family in ("gemma2", "olmo2", "neox"):
+                parameter.add_(0.3 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     save_tokenizer(folder)
     return folder
+
+
+def _config(family: str):
+    import transformers
+
+    shared = {"vocab_size": 384, "bos_token_id": 0, "initializer_range": 0.3}
+    if family == "gpt2":
+        sizes = {"n_embd": WIDTH, "n_layer": LAYERS, "n_head": 4, "n_positions": CONTEXT}
+        return transformers.GPT2Config(**shared, **sizes)
+    sizes = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "max_position_embeddings": CONTEXT,
+    }
+    if family == "neox":
+        return transformers.GPTNeoXConfig(**shared, **sizes)
+    sizes["num_key_value_heads"] = 2
+    if family == "gemma2":
+        more = {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": CONTEXT}
+        return transformers.Gemma2Config(**shared, **sizes, **more)
+    if family == "granite":
+        return transformers.GraniteConfig(**shared, **sizes, residual_multiplier=0.5)
+    kind = {"llama": transformers.LlamaConfig, "olmo2": transformers.Olmo2Config}[family]
+    return kind(**shared, **sizes)
 
 
 def save_sae(

@@ -13,7 +13,7 @@ from sagescope.agents.inside.attribution import NOTHING, responsible
 from sagescope.agents.minds.choice import Mind
 from sagescope.agents.rules.match import predict
 from sagescope.sae.errors import SAEError
-from sagescope.sae.inside.attribution import Attribution
+from sagescope.sae.inside.attribution import TokenAttribution
 
 from ..sentences import on_words, source_of
 from . import planted_tokens as planted
@@ -121,7 +121,7 @@ def test_a_source_without_a_model_says_why():
 
 def test_what_adds_enough_is_responsible():
     values = np.array([0.1, 2.0, -1.0, 1.5], np.float32)
-    found = responsible(Attribution((" a", " river", " of", " bank"), values, 1.0, 3.0, 0.0))
+    found = responsible(TokenAttribution((" a", " river", " of", " bank"), values, 1.0, 3.0, 0.0))
     assert found.trigger == " bank"
     assert found.alone
     assert found.context == ((" river", -2),)

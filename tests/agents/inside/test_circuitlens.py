@@ -12,7 +12,7 @@ from sagescope.agents.inside.contributors import drawn
 from sagescope.agents.minds.choice import Mind
 from sagescope.agents.task import Task
 from sagescope.sae.errors import SAEError
-from sagescope.sae.inside.circuits import Attribution, PromotedHere
+from sagescope.sae.inside.circuits import CircuitAttribution, PromotedHere
 from sagescope.sae.outputs import TokenWeight
 from sagescope.sae.source import FunctionSource
 
@@ -68,7 +68,7 @@ class PlantedCircuits:
     async def attributed(self, feature, texts, places):
         return [self._one(text, place) for text, place in zip(texts, places, strict=True)]
 
-    def _one(self, text: str, place: int) -> Attribution:
+    def _one(self, text: str, place: int) -> CircuitAttribution:
         words = text.split(" ")
         tokens = ("", *[word if not n else " " + word for n, word in enumerate(words)][: place + 1])
         value = activation(words, place)
@@ -82,7 +82,7 @@ class PlantedCircuits:
         if of:
             heads[1, 2, words.index("river") + 1] = 1.0
         rest = value - float(heads.sum() + neurons.sum())
-        return Attribution(tokens, True, value, value, 0.0, 0.0, heads, neurons, (), rest)
+        return CircuitAttribution(tokens, True, value, value, 0.0, 0.0, heads, neurons, (), rest)
 
     async def promoted_here(self, feature, texts, places, n=10):
         return PromotedHere((TokenWeight(" loan", 1, 0.5),), (TokenWeight(" tree", 2, -0.5),))

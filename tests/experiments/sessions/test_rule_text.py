@@ -65,6 +65,11 @@ def test_the_long_form_as_text_and_as_values():
         '{"clauses": [{"level": 1, "conditions": 2}]}',
         '{"clauses": [{"level": 1, "conditions": [3]}]}',
         {"clauses": [], "more": 1},
+        "regex: (a+)+b",
+        "regex: (a|aa)+",
+        "regex: a*a*a*a*a*b",
+        "regex: " + "a" * 201,
+        '{"clauses": [{"level": 1, "conditions": [{"match": {"kind": "regex", "values": ["(x+)+y"]}}]}]}',
     ],
 )
 def test_what_is_no_rule_is_one_sentence(written):

@@ -3,41 +3,22 @@
 import json
 
 import pytest
+from scripted_texts import Scripted
 from typer.testing import CliRunner
 
 from sagescope.experiments.cli import app
 from sagescope.experiments.sessions.live import Session
 from sagescope.experiments.sessions.pages import page
+from sagescope.experiments.sessions.steered import NO_CLAIM, SteeredTexts
 from sagescope.experiments.sessions.verbs import perform
-from sagescope.experiments.sessions.views import NO_CLAIM, SteeredTexts
 from sagescope.experiments.terminal import console
 from sagescope.sae.errors import SAEError, SessionError
-from sagescope.sae.generation.gates import Presence
-from sagescope.sae.generation.texts import KINDS, Steered, Step, Written
+from sagescope.sae.generation.texts import KINDS
 from sagescope.sae.source import FunctionSource
 
 
 def boats(text, feature):
     return [(word, 3.0 * ("boat" in word)) for word in text.split()]
-
-
-class Scripted:
-    """Writes the same words whatever is asked, and remembers the orders."""
-
-    def __init__(self, opened=True):
-        self.orders, self.opened = [], opened
-
-    async def steered(self, feature, order, watch=lambda _: None):
-        self.orders.append(order)
-        watch(order.tokens)
-        steps = (Step(4, 0.95, "NORMAL", 1.0), Step(8, 0.96, "ELEVATED", 1.5))
-        texts = [
-            Written(kind, (" a", " boat\x1b[2J"), (0.0, 3.0), 0.5, kind != "unsteered", steps)
-            for kind in KINDS
-        ]
-        opened = self.opened if order.gated else None
-        presence = Presence(0.6, 3.0)
-        return Steered(feature, order, 3.0, presence, 3.0, 0.9, opened, tuple(texts))
 
 
 @pytest.fixture
@@ -57,27 +38,46 @@ def shown(view):
 def test_a_line_steers(source):
     with Session.open(source, 0, seed=3) as session:
         view = perform(session, "steer The captain")
-        perform(session, "steer -4 The captain")
-        perform(session, "steer 0.5 2 boats")
-        with pytest.raises(SessionError, match=r"steer \[STRENGTH\] PROMPT"):
-            perform(session, "steer")
+        perform(session, "steer The captain :: -4")
+        perform(session, "steer 1999 was :: a year :: 0.5")
+        perform(session, "steer 1999 was")
+        for line in ("steer", "steer :: 4"):
+            with pytest.raises(SessionError, match=r"steer PROMPT \[:: STRENGTH\]"):
+                perform(session, line)
+        for line in ("steer The captain :: 33", "steer The captain :: -1000000"):
+            with pytest.raises(SAEError, match="from 0 to 32"):
+                perform(session, line)
         before = session.overview()
-    first, second, third = source.generation.orders
+    first, second, third, fourth = source.generation.orders
     assert (first.prompt, first.strength, first.remove, first.gated) == (
         "The captain", 2.0, False, False,
     )  # fmt: skip
     assert (second.strength, second.remove, second.gated, second.seed) == (4.0, True, True, 3)
-    assert (third.prompt, third.strength) == ("2 boats", 0.5)
+    assert (third.prompt, third.strength) == ("1999 was :: a year", 0.5)
+    assert (fourth.prompt, fourth.strength) == ("1999 was", 2.0)
     assert before.probes == 0
     assert view.note == NO_CLAIM
     assert SteeredTexts.model_validate_json(view.model_dump_json()) == view
 
 
+def test_what_was_written_is_kept_and_not_written_twice(source, tmp_path):
+    how = {"run": "mine", "journal": tmp_path / "journal.db"}
+    with Session.open(source, 0, **how) as session:
+        first = perform(session, "steer The captain")
+        with pytest.raises(SessionError, match="nothing to undo"):
+            perform(session, "undo")
+    with Session.open(source, 0, **how) as session:
+        assert perform(session, "steer The captain") == first
+        assert len(source.generation.orders) == 1
+        perform(session, "steer The captain :: 3")
+    assert len(source.generation.orders) == 2
+
+
 def test_every_text_and_what_the_gates_did_is_shown(source):
     with Session.open(source, 0) as session:
-        opened = perform(session, "steer -2 The captain")
+        opened = perform(session, "steer The captain :: -2")
         source.generation.opened = False
-        closed = perform(session, "steer -2 The captain")
+        closed = perform(session, "steer The pilot :: -2")
     text = " ".join(shown(opened).split())
     for kind in KINDS:
         assert kind in text

@@ -177,6 +177,7 @@ def test_a_stranger_is_only_ever_text(make_site, text: str):
         shown = Parsed(client.get("/runs/x/features/0").text).text
         squeezed = re.sub(r"\s+", " ", visible(text)).strip()
         assert squeezed in re.sub(r"\s+", " ", shown)
+        assert "comes close and is blocked" in shown  # the table of rules
 
 
 def test_runs_of_which_nothing_is_known(make_site):

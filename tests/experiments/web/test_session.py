@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from scripted_texts import Scripted
 from starlette.testclient import TestClient
 
 from sagescope.experiments import Journal
@@ -82,6 +83,20 @@ def test_from_hypothesis_to_leaderboard(client: TestClient, site: Site, do: Do):
     board = Parsed(client.get("/leaderboard").text).text
     assert "Ada + rules" in board
     assert "Ada + rules" in client.get("/data/leaderboard.csv").text
+
+
+def test_the_model_goes_on_from_a_prompt(client: TestClient, do: Do, planted, monkeypatch):
+    generation = Scripted()
+    monkeypatch.setattr(planted.PlantedSource, "generation", generation, raising=False)
+    client.post(f"{HERE}/begin")
+    shown = do("steer", text="1999 was", strength="-4")
+    for said in ("Steered by -4", "difference of means", "random", "KL 0.500", "boat", "safety"):
+        assert said in shown
+    (order,) = generation.orders
+    assert (order.prompt, order.strength, order.remove) == ("1999 was", 4.0, True)
+    assert "no strength" in do("steer", 409, text="1999 was", strength="much")
+    assert "from 0 to 32" in do("steer", 409, text="1999 was", strength="nan")
+    assert "go on from" in do("steer", 409, text=" ")
 
 
 def test_without_a_script_a_verb_leads_back(client: TestClient):

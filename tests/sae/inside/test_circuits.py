@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import SAEError, TextError
@@ -13,6 +14,8 @@ from sagescope.sae.inside.model_circuits import ModelCircuits
 from sagescope.sae.loading import LoadedSAE, load_sae
 from sagescope.sae.source import FunctionSource
 
+#: Pythia's blocks have no middle.
+LACKING = {("neox", "blocks.1.hook_resid_mid")}
 TEXTS = [" ".join(text.split()[:25]) for text in tiny.sentences(4, seed=3)]
 PLACES = [0, 3, 11, 20]
 HOOKS = (
@@ -60,10 +63,14 @@ def size(one):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_the_terms_add_up_to_the_saes_own_pre_activation(family, hook, request):
-    """Grouped-query attention, rotary positions, RMSNorm; LayerNorm with biases, learned positions."""
-    subject = request.getfixturevalue("subject" if family == "llama" else "gpt2_subject")
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "olmo2", "neox"])
+def test_the_terms_add_up_to_the_saes_own_pre_activation(family, hook, subject_of):
+    """Grouped-query attention, rotary positions, RMSNorm; LayerNorm with biases, learned positions;
+    norms behind attention and MLP, with and without those before; attention and MLP side by side."""
+    subject = subject_of(family)
+    if hook not in subject.bridge.hook_dict:
+        assert (family, hook) in LACKING
+        return
     reader = reader_on(subject, hook=hook)
     found = asyncio.run(ModelCircuits(reader).attributed(5, TEXTS, PLACES))
     own = own_pre_activations(reader, 5)
@@ -124,14 +131,47 @@ def test_each_head_brings_what_the_model_lacks_without_it(subject):
     assert abs(brought) > 1e-3
 
 
-def test_what_heads_read_adds_up_at_their_sources(subject, gpt2_subject):
-    for model in (subject, gpt2_subject):
-        circuits = ModelCircuits(reader_on(model))
-        found = asyncio.run(circuits.reads(5, TEXTS[3], 20, 6))
-        assert len(found) == 6
-        for one in found:
-            assert one.total == pytest.approx(one.value, rel=1e-3, abs=1e-5)
-            assert len(one.mlps) == one.layer
+def test_what_is_added_in_a_way_that_is_not_known_is_refused(subject_of):
+    """Granite scales what attention and MLP write before it is added."""
+    circuits = ModelCircuits(reader_on(subject_of("granite")))
+    with pytest.raises(SAEError, match="does not add up"):
+        asyncio.run(circuits.attributed(5, TEXTS, PLACES))
+
+
+def test_hooks_of_others_stay(subject):
+    seen = []
+    point = subject.bridge.hook_dict["blocks.1.attn.hook_pattern"]
+    point.add_hook(lambda made, hook: seen.append(made.shape))
+    try:
+        asyncio.run(ModelCircuits(reader_on(subject)).attributed(5, TEXTS[:1], PLACES[:1]))
+        (row,) = subject.tokenize(TEXTS[:1])
+        subject.bridge(torch.tensor([row.ids]), return_type=None)
+    finally:
+        point.remove_hooks()
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "olmo2", "neox"])
+def test_what_heads_read_adds_up_at_their_sources(family, subject_of):
+    circuits = ModelCircuits(reader_on(subject_of(family)))
+    found = asyncio.run(circuits.reads(5, TEXTS[3], 20, 6))
+    assert len(found) == 6
+    for one in found:
+        assert one.total == pytest.approx(one.value, rel=1e-3, abs=1e-5)
+        assert len(one.mlps) == one.layer
+
+
+@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+def test_upstream_features_behind_a_norm_add_up_too(family, subject_of):
+    subject = subject_of(family)
+    reader = reader_on(subject)
+    upstream = reader_on(subject, "topk", "blocks.0.hook_mlp_out", seed=4)
+    found = asyncio.run(ModelCircuits(reader, [upstream]).attributed(5, TEXTS, PLACES))
+    own = own_pre_activations(reader, 5)
+    assert close([one.total for one in found], own, [size(one) for one in found])
+    assert all(len(one.upstream[0].features) for one in found)
+    with pytest.raises(SAEError, match="can take the place of an MLP"):
+        ModelCircuits(reader, [reader_on(subject, "topk", "blocks.0.mlp.hook_out", seed=4)])
 
 
 @pytest.mark.parametrize("kind", ["transcoder", "residual"])

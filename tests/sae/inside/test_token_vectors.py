@@ -57,15 +57,17 @@ def test_behind_the_first_block_it_is_what_that_makes_of_a_token(subject):
     assert found_by(ModelTokenVectors(reader)).highest == pytest.approx(wanted, rel=1e-4)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_a_transcoder_reads_through_its_norm(family, subject, gpt2_subject):
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "neox"])
+def test_a_transcoder_reads_through_its_norm(family, subject_of):
     """Its row on the stream moves the pre-activation as a small step of the stream does."""
-    model = {"llama": subject, "gpt2": gpt2_subject}[family]
-    norm = (
-        model.model.transformer.h[1].ln_2
-        if family == "gpt2"
-        else (model.model.model.layers[1].post_attention_layernorm)
-    )
+    model = subject_of(family)
+    blocks = model.model.transformer.h if family == "gpt2" else model.model.base_model.layers
+    norm = {
+        "gpt2": lambda: blocks[1].ln_2,
+        "llama": lambda: blocks[1].post_attention_layernorm,
+        "gemma2": lambda: blocks[1].pre_feedforward_layernorm,
+        "neox": lambda: blocks[1].post_attention_layernorm,
+    }[family]()
     plain = norm.weight.data
     norm.weight.data = torch.linspace(0.5, 2, tiny.WIDTH)
     try:
@@ -78,7 +80,7 @@ def test_a_transcoder_reads_through_its_norm(family, subject, gpt2_subject):
     finally:
         norm.weight.data = plain
     # The norm's division keeps the value when the stream grows: that part is left out of the row.
-    along = x.detach() - (x.detach().mean() if family == "gpt2" else 0)
+    along = x.detach() - (x.detach().mean() if family in ("gpt2", "neox") else 0)
     basis = torch.stack([row, along], 1)
     solved = torch.linalg.lstsq(basis, slope[:, None]).solution
     assert (basis @ solved - slope[:, None]).norm() < 1e-3 * slope.norm()
@@ -163,16 +165,30 @@ def test_upstream_is_what_writes_before_it_reads(subject):
     assert ModelTokenVectors(reader_on(subject), [late]).upstream == ()
     places = ["blocks.0.hook_resid_pre", "blocks.0.hook_attn_out", "blocks.0.hook_resid_mid"]
     places += ["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post", "blocks.1.hook_mlp_out"]
-    order = [stage(subject.hook_point(name)) for name in places]
+    order = [stage(subject.hook_point(name), "before") for name in places]
     assert order == sorted(order)
     assert len(set(order)) == len(order)
     with pytest.raises(SAEError, match="not added to the residual"):
         ModelTokenVectors(reader_on(subject), [reader_on(subject)])
 
 
+@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+def test_upstream_is_what_is_added_behind_a_norm(family, subject_of):
+    """What the MLP itself makes passes another norm there: it is not what the stream gets."""
+    subject = subject_of(family)
+    reader = reader_on(subject, hook="blocks.1.hook_resid_post")
+    added = reader_on(subject, hook="blocks.0.hook_mlp_out", name="added")
+    raw = reader_on(subject, hook="blocks.0.mlp.hook_out", name="raw")
+    assert ModelTokenVectors(reader, [added]).upstream == (added,)
+    with pytest.raises(SAEError, match="not added to the residual"):
+        ModelTokenVectors(reader, [raw])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "olmo2", "neox"])
 @pytest.mark.parametrize("hook", ["blocks.1.hook_mlp_out", "blocks.1.attn.hook_z"])
-def test_what_does_not_read_the_stream_says_so(hook, subject):
-    vectors = ModelTokenVectors(reader_on(subject, hook=hook))
+def test_what_does_not_read_the_stream_says_so(hook, family, subject_of):
+    """Where norms stand behind attention and MLP, these make what is added, and read no stream."""
+    vectors = ModelTokenVectors(reader_on(subject_of(family), hook=hook))
     with pytest.raises(SAEError, match="attribution"):
         found_by(vectors)
 
