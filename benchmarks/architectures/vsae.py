@@ -15,7 +15,7 @@ LATENTS, K = 128, 4
 STEPS, BATCH, LR = 600, 128, 3e-3
 
 #: Coefficients with a fixed variance, and with a learned one.
-FIXED, LEARNED = (0.0, 0.1, 1.0), (0.01, 1.0)
+FIXED, LEARNED = (0.0, 0.1, 1.0), (0.01, 10.0)
 
 
 def figures(seed: int) -> dict[str, float]:

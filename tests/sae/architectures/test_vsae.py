@@ -132,6 +132,6 @@ class TestPlantedFeatures:
     def test_a_learned_variance_collapses_and_a_fixed_one_without_divergence_does_not(
         self, figures, seed
     ):
-        assert figures[seed]["learned, coefficient 1: collapsed"]
+        assert figures[seed]["learned, coefficient 10: collapsed"]
         assert not figures[seed]["learned, coefficient 0.01: collapsed"]
         assert not figures[seed]["fixed, coefficient 0: collapsed"]
