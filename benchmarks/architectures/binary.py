@@ -4,6 +4,8 @@
 from .3 to 2 ("continuous data"). F1, precision and the matching of latents to features are those of
 `sae_lens.synthetic`. "precision, lowest" is the precision of the weakest quarter of each latent's
 firings; of codes that are 0 or 1, of all its firings.
+
+TopK has SAELens's AuxK for dead latents, and is printed without it, too.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ FEATURES, WIDE, FIRING = 64, 32, 4
 DATA = {"binary data": (1.0, 1.0), "continuous data": (0.3, 2.0)}
 RIVALS: dict[str, dict[str, Any]] = {
     "topk": {"k": FIRING},
+    "topk, none revived": {"k": FIRING, "aux_loss_coefficient": 0.0},
     "binary_topk": {"k": FIRING},
-    "binary_dense": {},
 }
 STEPS, BATCH, LR = 2500, 256, 3e-3
+#: A latent is dead, for TopK's AuxK and for binary_topk alike, that was silent for so many steps.
+DEAD_AFTER = 30
 
 
 def figures(seed: int) -> dict[str, float]:
@@ -42,13 +46,26 @@ def figures(seed: int) -> dict[str, float]:
 
         for name, options in RIVALS.items():
             torch.manual_seed(seed)
-            sae_class, config_class = get_sae_training_class(name)
-            sae = sae_class(config_class(d_in=WIDE, d_sae=FEATURES, **options))
-            fit(sae, lambda draw=draw: draw(BATCH) @ truth, steps=STEPS, batch=BATCH, lr=LR)
+            sae = fit(
+                _new(name.partition(",")[0], options),
+                lambda draw=draw: draw(BATCH) @ truth,
+                steps=STEPS,
+                batch=BATCH,
+                lr=LR,
+                dead_after=DEAD_AFTER,
+            )
             acts = draw(20_000)
             measured = {**dict(_measured(sae, acts, truth))}
             found |= {f"{kind}: {name}, {figure}": value for figure, value in measured.items()}
     return found
+
+
+def _new(name: str, options: dict[str, Any]) -> Any:
+    """An SAE whose schedule, if it has one, is of STEPS: as `sagescope train` makes it."""
+    sae_class, config_class = get_sae_training_class(name)
+    if hasattr(config_class, "by_steps"):
+        options = config_class.by_steps(STEPS) | options
+    return sae_class(config_class(d_in=WIDE, d_sae=FEATURES, **options))
 
 
 @torch.no_grad()

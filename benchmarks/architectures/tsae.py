@@ -4,6 +4,9 @@ Each token has one of 10 topics, which stays with probability 23/24, and one of 
 Zipf's law: random directions in 48 dimensions, the topic's .6 as long as the word's. Rows have norm
 √48 or so, as those of a training have. The same SAE (m = 80, h = 20, k = 4) is
 trained without the contrastive term, with it, and with it where the earlier tokens are of others.
+
+Which topics an SAE happens on hangs on where it starts, by some .1 of the probe. So each rival is
+trained from a few starts, which are the same for all three, and figures are means over them.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ WIDTH, TOPICS, WORDS = 48, 10, 40
 SWITCH = 1 / 24
 TOPIC, SCALE = 0.6, 6.0
 LATENTS, HIGH_LEVEL, K = 80, 20, 4
-STEPS, BATCH, LR = 1500, 128, 1e-3
+STEPS, BATCH, LR = 1500, 128, 3e-3
+STARTS = 2
 
 #: Rivals: alpha, and whether pairs are shuffled.
 RIVALS = {"without": (0.0, False), "with": (1.0, False), "shuffled": (1.0, True)}
@@ -54,20 +58,29 @@ class World:
 
 
 def figures(seed: int) -> dict[str, float]:
-    """What each rival reaches, as "rival: figure"."""
+    """What each rival reaches, as "rival: figure", and the least gain among the starts."""
     world = World.of(seed)
-    found = {}
+    found, probes = {}, {}
     for rival, (alpha, shuffled) in RIVALS.items():
-        sae = trained(world, seed, alpha, shuffled)
-        found |= {f"{rival}: {name}": value for name, value in measured(sae, world).items()}
-    return found
+        starts = [
+            measured(trained(world, 100 * seed + start, alpha, shuffled), world)
+            for start in range(STARTS)
+        ]
+        probes[rival] = [one["topic probe, high-level"] for one in starts]
+        found |= {
+            f"{rival}: {name}": sum(one[name] for one in starts) / STARTS for name in starts[0]
+        }
+    gains = [
+        after - before for before, after in zip(probes["without"], probes["with"], strict=True)
+    ]
+    return found | {"least gain of a start": min(gains)}
 
 
-def trained(world: World, seed: int, alpha: float, shuffled: bool):
-    """A temporal SAE of this world as it is loaded from disk."""
+def trained(world: World, start: int, alpha: float, shuffled: bool):
+    """A temporal SAE of this world as it is loaded from disk. start: a seed."""
     from sagescope.sae.architectures.tsae import TemporalTrainingSAE, TemporalTrainingSAEConfig
 
-    torch.manual_seed(seed)
+    torch.manual_seed(start)
     sae = TemporalTrainingSAE(
         TemporalTrainingSAEConfig(
             d_in=WIDTH,

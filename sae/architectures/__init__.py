@@ -25,13 +25,12 @@ from .binary import (
     BinaryDenseTrainingSAEConfig,
     BinaryTopKSAE,
     BinaryTopKSAEConfig,
-    BinaryTopKTrainingSAE,
-    BinaryTopKTrainingSAEConfig,
     BinaryTranscoder,
     BinaryTranscoderConfig,
     BinaryTranscoderTraining,
     BinaryTranscoderTrainingConfig,
 )
+from .binary_topk import BinaryTopKTrainingSAE, BinaryTopKTrainingSAEConfig
 from .gsae import GraphTrainingSAE, GraphTrainingSAEConfig
 from .spade import SpaDESAE, SpaDESAEConfig, SpaDETrainingSAE, SpaDETrainingSAEConfig
 from .transcoder import TrainingTranscoder, TranscoderTrainingConfig

@@ -13,10 +13,10 @@ A step has no gradient, so z passes on that of a softer function of u (`surrogat
 `temperature`: sigmoid(u / T), the rectangle clamp(u / T, -1/2, 1/2), or u itself (identity). In
 training t = exp(log_threshold); what is saved has t, which may then be any number.
 
-`reach` says where that gradient goes: to all latents, or to those alone that are 1, which is the
-default of both kinds that have a k; binary_dense starts from all. Other than in the released code,
-the optimiser is Adam and not Signum, and binary_dense has a penalty on the number of ones
-(`l0_coefficient`), for nothing else keeps them few. The paper's grouped and Gumbel kinds and a
+`reach` says where that gradient goes: to all latents, or to those alone that are 1, which is
+binary_transcoder's default. Other than in the released code, the optimiser is Adam and not Signum,
+binary_dense has a penalty on the number of ones (`l0_coefficient`), for nothing else keeps them few,
+and binary_topk is trained as `binary_topk` says. The paper's grouped and Gumbel kinds and a
 transcoder's linear skip are not here.
 
 Codes have no scale, so decoder norms cannot be folded into the encoder, and that raises SAEError.
@@ -192,7 +192,7 @@ class BinaryTranscoder(_FromInToOut, BinaryTopKSAE):
 
 
 @dataclass(kw_only=True)
-class _BinaryTrainingConfig(TrainingSAEConfig):
+class BinaryTrainingConfig(TrainingSAEConfig):
     """surrogate, temperature, initial_threshold: see the module. reach: the latents that the
     gradient goes to, all or those whose code is 1.
     """
@@ -201,7 +201,7 @@ class _BinaryTrainingConfig(TrainingSAEConfig):
     surrogate: Literal["sigmoid", "rectangle", "identity"] = "sigmoid"
     temperature: float = 2.0
     initial_threshold: float = 0.004
-    reach: Literal["all", "ones"] = "ones"
+    reach: Literal["all", "ones"] = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,7 +212,7 @@ class _BinaryTrainingConfig(TrainingSAEConfig):
 
 
 @dataclass(kw_only=True)
-class BinaryDenseTrainingSAEConfig(_BinaryTrainingConfig):
+class BinaryDenseTrainingSAEConfig(BinaryTrainingConfig):
     """Settings of `binary_dense`.
 
     l0_coefficient: how much a one costs, as a share of d_in (which is about |x|² of a token, where
@@ -220,7 +220,6 @@ class BinaryDenseTrainingSAEConfig(_BinaryTrainingConfig):
     l0_warm_up_steps: over how many steps that grows from 0.
     """
 
-    reach: Literal["all", "ones"] = "all"
     l0_coefficient: float = 0.01
     l0_warm_up_steps: int = 0
 
@@ -230,22 +229,15 @@ class BinaryDenseTrainingSAEConfig(_BinaryTrainingConfig):
 
 
 @dataclass(kw_only=True)
-class BinaryTopKTrainingSAEConfig(_BinaryTrainingConfig):
-    """Settings of `binary_topk`. k: the most codes of a token that can be 1."""
-
-    k: int = 32
-
-    @classmethod
-    def architecture(cls) -> str:
-        return "binary_topk"
-
-
-@dataclass(kw_only=True)
-class BinaryTranscoderTrainingConfig(BinaryTopKTrainingSAEConfig):
-    """Settings of `binary_transcoder`. d_out: the width of what it makes."""
+class BinaryTranscoderTrainingConfig(BinaryTrainingConfig):
+    """Settings of `binary_transcoder`. k: the most codes of a token that can be 1. d_out: the width
+    of what it makes.
+    """
 
     rows: ClassVar[str] = "in and out"
 
+    reach: Literal["all", "ones"] = "ones"
+    k: int = 32
     apply_b_dec_to_input: bool = False
     d_out: int = 768
 
@@ -254,7 +246,7 @@ class BinaryTranscoderTrainingConfig(BinaryTopKTrainingSAEConfig):
         return "binary_transcoder"
 
 
-class _BinaryTraining(_Binary, TrainingSAE[Any]):
+class BinaryTraining(_Binary, TrainingSAE[Any]):
     """log_threshold: log t, [d_sae]."""
 
     log_threshold: torch.nn.Parameter
@@ -269,6 +261,15 @@ class _BinaryTraining(_Binary, TrainingSAE[Any]):
     def thresholds(self) -> torch.Tensor:
         return self.log_threshold.exp()
 
+    def temperature(self) -> float:
+        """T."""
+        return self.cfg.temperature
+
+    def soft(self, above: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+        """What passes a gradient on to u, where it reaches: of u and codes, all [..., d_sae]."""
+        soft = SURROGATES[self.cfg.surrogate](above / self.temperature())
+        return soft * hard if self.cfg.reach == "ones" else soft
+
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.encode_with_hidden_pre(x)[0]
 
@@ -276,9 +277,7 @@ class _BinaryTraining(_Binary, TrainingSAE[Any]):
         """Codes, through which gradients pass as through the surrogate, and u."""
         above = self.above(x)
         hard = self.ones(above.detach())
-        soft = SURROGATES[self.cfg.surrogate](above / self.cfg.temperature)
-        if self.cfg.reach == "ones":
-            soft = soft * hard
+        soft = self.soft(above, hard)
         # In this order the difference is exactly 0, and the sum exactly 0 or 1.
         return self.hook_sae_acts_post(hard + (soft - soft.detach())), above
 
@@ -299,7 +298,7 @@ class _BinaryTraining(_Binary, TrainingSAE[Any]):
         state_dict["threshold"] = state_dict.pop("log_threshold").exp()
 
 
-class BinaryDenseTrainingSAE(_BinaryTraining):
+class BinaryDenseTrainingSAE(BinaryTraining):
     """`binary_dense` in training."""
 
     cfg: BinaryDenseTrainingSAEConfig
@@ -319,16 +318,7 @@ class BinaryDenseTrainingSAE(_BinaryTraining):
         return {"l0_loss": cost * feature_acts.sum(-1).mean()}
 
 
-class BinaryTopKTrainingSAE(_BinaryTraining):
-    """`binary_topk` in training."""
-
-    cfg: BinaryTopKTrainingSAEConfig
-
-    def ones(self, above: torch.Tensor) -> torch.Tensor:
-        return top_ones(above, self.cfg.k)
-
-
-class BinaryTranscoderTraining(_FromInToOut, BinaryTopKTrainingSAE):
+class BinaryTranscoderTraining(_FromInToOut, BinaryTraining):
     """`binary_transcoder` in training: rows are [batch, d_in + d_out].
 
     What a model reads and what it makes of it can differ tenfold in norm. out_scale brings the
@@ -341,6 +331,9 @@ class BinaryTranscoderTraining(_FromInToOut, BinaryTopKTrainingSAE):
     def __init__(self, cfg: BinaryTranscoderTrainingConfig, use_error_term: bool = False):
         super().__init__(cfg, use_error_term)
         self.register_buffer("out_scale", torch.ones((), device=self.W_dec.device))
+
+    def ones(self, above: torch.Tensor) -> torch.Tensor:
+        return top_ones(above, self.cfg.k)
 
     def decode(self, feature_acts: torch.Tensor) -> torch.Tensor:
         return super().decode(feature_acts) / self.out_scale

@@ -20,7 +20,8 @@ Where the paper and the released code differ, this is the setting, and the first
 
     similarity     dot (released), or cosine (paper). Cosine with temperature 1, which is what the
                    paper's formula says, hardly moves anything: its T is .1 unless set
-    group_weights  paper: high = low = 1. released: high = .1, low = .4
+    group_weights  released: high = .1, low = .4. paper: high = low = 1, with which words that come
+                   often keep topics out of the high-level latents on some starts
     positive       previous: x' is the token before (paper). random_earlier: any token before it in
                    the window (the released default)
     alpha          1 (paper), .1 (released)
@@ -64,7 +65,7 @@ class TemporalTrainingSAEConfig(BatchTopKTrainingSAEConfig):
     alpha: float = 1.0
     similarity: Literal["dot", "cosine"] = "dot"
     temperature: float | None = None
-    group_weights: Literal["paper", "released"] = "paper"
+    group_weights: Literal["paper", "released"] = "released"
     positive: Literal["previous", "random_earlier"] = "previous"
 
     @classmethod

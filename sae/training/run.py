@@ -254,9 +254,15 @@ def _new_sae(settings: TrainSettings, subject: SubjectModel) -> Any:
                 dataset_path=settings.corpus,
             ),
             **sizes,
-            **settings.checked_options(),
+            **(_by_steps(settings) | settings.checked_options()),
         )
     )
+
+
+def _by_steps(settings: TrainSettings) -> dict[str, int]:
+    """What an architecture's settings are in a training so long, where they hang on that."""
+    by_steps = getattr(settings.config_class, "by_steps", None)
+    return by_steps(settings.tokens // settings.batch) if by_steps else {}
 
 
 def _hook_points(settings: TrainSettings) -> list[str]:

@@ -20,10 +20,10 @@ NOT_RESCALED = ("binary_dense", "binary_topk", "binary_transcoder", "spade")
 
 
 def built(arch: str, **options):
-    """A training SAE whose every parameter is random."""
+    """A training SAE whose every parameter is random; a binary one beyond its soft steps."""
     sae_class, config_class = get_sae_training_class(arch)
     known = {field.name for field in dataclasses.fields(config_class)}
-    sizes = {"k": 5, "d_out": D_OUT}
+    sizes = {"k": 5, "d_out": D_OUT, "soft_steps": 0}
     torch.manual_seed(0)
     sae = sae_class(
         config_class(

@@ -15,9 +15,9 @@ D_IN, LATENTS = 12, 30
 
 
 def made(arch: str, seed: int = 0):
-    """A training SAE in which every parameter that is trained is random."""
+    """A training SAE in which every parameter that is trained is random, beyond soft steps."""
     sae_class, config_class = get_sae_training_class(arch)
-    sizes = {"k": 5, "d_out": 7}
+    sizes = {"k": 5, "d_out": 7, "soft_steps": 0}
     known = {field.name for field in dataclasses.fields(config_class)}
     torch.manual_seed(seed)
     sae = sae_class(

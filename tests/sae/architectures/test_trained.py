@@ -1,6 +1,7 @@
 """From one command's settings to features that can be read: each architecture on a tiny model."""
 
 import dataclasses
+import json
 
 import pytest
 import tiny
@@ -59,6 +60,14 @@ def test_what_is_trained_is_loaded_by_saelens_and_read(
     found = reader.run([tuple(range(5, 25))])
     assert 0 < len(found.values) < 20 * 64
     assert reader.written.name == changes.get("hook_point_out", settings.hook_point)
+
+
+@pytest.mark.parametrize(("options", "soft"), [({}, 12), ({"soft_steps": "5"}, 5)])
+def test_a_schedule_is_as_long_as_the_training_unless_it_is_set(options, soft, settings, tmp_path):
+    settings = dataclasses.replace(settings, arch="binary_topk", options=options)
+    folder = train(settings, tmp_path / "trained", progress=False)
+    found = json.loads((folder / "resolved.json").read_text())["sae"]
+    assert (found["soft_steps"], found["cooling_steps"]) == (soft, 18)
 
 
 def test_a_transcoder_needs_what_it_makes(settings):

@@ -1,5 +1,6 @@
 """The temporal SAE: pairs in, one row a pair out, and a loss that is what it says."""
 
+import functools
 import math
 
 import pytest
@@ -101,48 +102,44 @@ def test_what_is_saved_says_how_many_latents_are_high_level(tmp_path):
 
 @pytest.fixture(scope="module")
 def figures():
+    """The benchmark's figures for a seed, each made once."""
     from benchmarks.architectures import tsae
 
-    return [tsae.figures(seed) for seed in SEEDS]
-
-
-def short_of(reason, *which):
-    """SEEDS, of which some fall short."""
-    mark = pytest.mark.xfail(strict=True, reason=reason)
-    return [pytest.param(seed, marks=mark if seed in which else ()) for seed in SEEDS]
+    return functools.cache(tsae.figures)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 class TestPlantedTopics:
     """Against the same SAE without the contrastive term, on each seed."""
 
-    @pytest.mark.parametrize("seed", short_of("The probe goes from .62 to .66.", 0))
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_high_level_latents_tell_the_topic_better(self, figures, seed):
         name = "topic probe, high-level"
-        assert figures[seed][f"with: {name}"] >= figures[seed][f"without: {name}"] + 0.08
+        assert figures(seed)[f"with: {name}"] >= figures(seed)[f"without: {name}"] + 0.08
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_high_level_latents_are_smoother(self, figures, seed):
         name = "smoothness, high-level"
-        assert figures[seed][f"with: {name}"] <= 0.9 * figures[seed][f"without: {name}"]
+        assert figures(seed)[f"with: {name}"] <= 0.9 * figures(seed)[f"without: {name}"]
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_little_variance_is_lost(self, figures, seed):
         name = "explained variance"
-        assert figures[seed][f"with: {name}"] >= figures[seed][f"without: {name}"] - 0.06
+        assert figures(seed)[f"with: {name}"] >= figures(seed)[f"without: {name}"] - 0.06
 
-    @pytest.mark.parametrize("seed", short_of("Low-level latents have .67 and .82.", 0, 1))
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_the_topic_is_in_the_high_level_latents(self, figures, seed):
-        found = figures[seed]
+        found = figures(seed)
         assert found["with: topic probe, high-level"] > found["with: topic probe, low-level"]
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_words_are_less_in_the_high_level_latents(self, figures, seed):
         name = "word probe, high-level"
-        assert figures[seed][f"with: {name}"] < figures[seed][f"without: {name}"]
+        assert figures(seed)[f"with: {name}"] < figures(seed)[f"without: {name}"]
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_with_shuffled_pairs_the_gain_is_gone(self, figures, seed):
         name = "topic probe, high-level"
-        assert figures[seed][f"shuffled: {name}"] <= figures[seed][f"without: {name}"] + 0.02
+        assert figures(seed)[f"shuffled: {name}"] <= figures(seed)[f"without: {name}"] + 0.02
