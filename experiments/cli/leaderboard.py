@@ -189,11 +189,12 @@ def build(
     """Build a leaderboard from journals: a page, JSON and Markdown."""
     from ..leaderboard.board import board
     from ..leaderboard.manifest import read_manifest
-    from ..leaderboard.output import write_leaderboard
+    from ..leaderboard.output import check_page, write_leaderboard
 
     if not manifests:
         raise typer.BadParameter("name a frozen benchmark", param_hint="--manifest")
     frozen = [read_manifest(path) for path in manifests]
+    check_page(page, [*manifests, *(journals or [])])
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(opening.open_journal(path)) for path in journals or [None]]
         boards = [board(opened, one, opening.names(runs)) for one in frozen]

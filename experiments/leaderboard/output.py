@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ...sae.errors import BenchmarkError
 from ...sae.paths import new_file
 from ..page import environment, template
 from ..summary import BLIND_LINE, NO_CONTROL, NO_CONTROL_LINE, count, two_decimals
@@ -25,6 +26,20 @@ from .saes import Ranking, rank_saes
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
+#: What stands beside the page.
+BESIDE = (".json", ".md")
+
+
+def check_page(page: Path, read: Sequence[Path]) -> None:
+    """Raise BenchmarkError where the page, or what stands beside it, would go over a file that is read."""
+    kept = {path.resolve() for path in read}
+    for path in (page, *map(page.with_suffix, BESIDE)):
+        if path.resolve() in kept:
+            raise BenchmarkError(
+                f"{path} is read, and the leaderboard would be written over it: give another --output."
+            )
+
+
 def write_leaderboard(boards: Sequence[Board], page: Path, wide: bool = False) -> list[Path]:
     """Write the page, and beside it .json and .md; return what was written.
 
@@ -33,8 +48,8 @@ def write_leaderboard(boards: Sequence[Board], page: Path, wide: bool = False) -
     rankings, refused = rank_saes(boards)
     texts = {
         page: as_page(boards, rankings, refused),
-        page.with_suffix(".json"): as_json(boards, rankings, refused),
-        page.with_suffix(".md"): as_markdown(boards, rankings, refused, wide),
+        page.with_suffix(BESIDE[0]): as_json(boards, rankings, refused),
+        page.with_suffix(BESIDE[1]): as_markdown(boards, rankings, refused, wide),
     }
     for path, text in texts.items():
         with new_file(path) as draft:

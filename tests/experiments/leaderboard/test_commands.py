@@ -62,6 +62,17 @@ def test_from_a_benchmark_to_its_leaderboard(somewhere: Path):
     run("leaderboard verify there --manifest small.yaml", code=1)  # words alone have no score here
 
 
+def test_a_leaderboard_is_not_written_over_its_benchmark():
+    run("bench freeze one.json -f 0-1")
+    frozen = Path("one.json").read_text()
+    run("bench run one.json --explainer sage:no-probes --no-controls --json --journal one.md")
+    for journals in ("", "one.md"):
+        refused = run(f"leaderboard build {journals} -m one.json -o one.html", code=1)
+        assert "would be written over it: give another --output" in refused.stderr
+    assert Path("one.json").read_text() == frozen
+    run("leaderboard build one.md -m one.json -o other.html")
+
+
 def test_a_table_takes_no_run_of_another_benchmark():
     run("bench freeze one.yaml -f 0-1")
     run("bench freeze other.yaml -f 0-2 --name one-more")
