@@ -49,7 +49,8 @@ class Notebook:
     @cached_property
     def tie(self) -> Tie | None:
         """The feature that the `explain` split cannot tell from this one, if there is any."""
-        return tie_of(self.source.evidence, self.feature)
+        decoder = getattr(self.source, "decoder", None)  # of sources that have an SAE at hand
+        return tie_of(self.source.evidence, self.feature, decoder)
 
     def verdict(self, hypothesis: Hypothesis) -> Verdict:
         """What the outcomes so far say of a hypothesis (rule: see Verdict)."""

@@ -27,6 +27,7 @@ import numpy as np
 
 from ..agents.notebook import POSITION_TESTS
 from ..agents.records import Hypothesis, Standing, Verdict
+from ..agents.rules.drafts import fitted, room_of
 from ..agents.rules.language import Rule
 from ..agents.rules.match import predict
 from ..agents.rules.write import firing_drafts, near_miss_drafts, variant_drafts
@@ -169,12 +170,13 @@ def fresh_probes(
 ) -> dict[str, bool]:
     """Texts that no probe has, each with whether the rule says that it fires."""
     draw = zlib.crc32(f"fresh {seed} {feature} {hypothesis.id}".encode())
+    fit = (source.tokenize, room_of(source))
     drafts = {
-        "should fire": firing_drafts(rule, 3 * FRESH["should fire"], draw, source.tokenize),
-        "near miss": near_miss_drafts(rule, 3 * FRESH["near miss"], draw, source.tokenize),
+        "should fire": firing_drafts(rule, 3 * FRESH["should fire"], draw, *fit),
+        "near miss": near_miss_drafts(rule, 3 * FRESH["near miss"], draw, *fit),
         "variant": [
             one
-            for one in variant_drafts(rule, 6 * FRESH["variant"], draw)
+            for one in fitted(variant_drafts(rule, 6 * FRESH["variant"], draw), *fit)
             if one.edit not in POSITION_TESTS
         ],
     }

@@ -16,6 +16,7 @@ from ..sae.inside.attention import Attention
 from ..sae.inside.attribution import Attributions
 from ..sae.inside.circuits import Circuits
 from ..sae.inside.token_vectors import TokenVectors
+from ..sae.neighbours import Decoder
 from ..sae.outputs import Losses, Outputs, Promoted, Steering
 from ..sae.source import FeatureSource
 from ..sae.tokens import TokenActivations
@@ -85,6 +86,16 @@ class RecordedSource:
     def circuits(self) -> Circuits | None:
         """Those of the source, if it has any; they are always the same."""
         return getattr(self._source, "circuits", None)
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that a text may have, if the source says."""
+        return getattr(self._source, "room", None)
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """That of the source, if it has any."""
+        return getattr(self._source, "decoder", None)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """See FeatureSource."""

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .collect import Readers
 from .corpus import load_corpus
 from .encoder import LatentReader
@@ -93,6 +95,16 @@ class ModelSource:
         """What the features did on the corpus, by split. Its table always has all features."""
         held = self._evidence
         return held if isinstance(held, Evidence) else held.get()
+
+    @property
+    def room(self) -> int:
+        """Tokens that a text may have."""
+        return self.reader.room
+
+    def decoder(self, features: Sequence[int]) -> np.ndarray:
+        """The directions that features write: [features, d], float32."""
+        rows = self.reader.sae.module.W_dec.detach()[list(features)]
+        return rows.float().cpu().numpy()
 
     def cover(self, features: Sequence[int]) -> None:
         """See FeatureSource. Where the evidence at hand lacks a feature, all are collected."""

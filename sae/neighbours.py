@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .errors import FeatureError, TextError
 from .evidence import Evidence
-from .identifiability import ALWAYS, LEAST
+from .identifiability import ALWAYS, AMBIGUOUS, LEAST, TIED, turn_of
 
 #: Features that are read at once; bounds memory.
 CHUNK = 512
@@ -87,34 +88,66 @@ def neighbourhood_of(evidence: Evidence) -> Neighbourhood | None:
 
 @dataclass(frozen=True)
 class Tie:
-    """The feature that one fires together with nearly whenever either does.
+    """A feature that the data cannot tell from this one.
 
-    overlap: the share of the tokens on which either fires where both do, ALWAYS or more.
+    overlap: the share of the tokens on which either fires where both do. shared: the share of its
+    energy (squared activations) that each has where both fire, of the two the smaller one. turn: how
+    far their directions can be turned unnoticed, in degrees (`identifiability.turn_of`), None where
+    there was no decoder to look at.
     """
 
     partner: int
     overlap: float
+    shared: float
+    turn: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether both fire on ALWAYS of the tokens of either, or other directions would do as well."""
+        turned = self.turn is not None and self.turn >= AMBIGUOUS
+        return self.overlap >= ALWAYS or (self.shared >= TIED and turned)
 
     def __str__(self) -> str:
-        return (
-            f"Cannot be told apart from feature {self.partner} on this corpus: of the tokens on which "
-            f"either fires, both fire on {self.overlap:.0%}."
-        )
+        why = [f"of the tokens on which either fires, both fire on {self.overlap:.0%}"]
+        if self.overlap < ALWAYS:
+            why = [
+                f"each has {self.shared:.0%} or more of its squared activations where both fire",
+                f"directions {self.turn:.0f}° from theirs would do as well",
+            ]
+        return f"Cannot be told apart from feature {self.partner} on this corpus: {', and '.join(why)}."
 
 
-def tie_of(evidence: Evidence, feature: int) -> Tie | None:
+#: The directions of some features, [features, d].
+Decoder = Callable[[Sequence[int]], np.ndarray]
+
+
+def tie_of(evidence: Evidence, feature: int, decoder: Decoder | None = None) -> Tie | None:
     """Which feature the `explain` split cannot tell from this one, if there is any.
 
-    Looked for among the neighbours, of which a tied feature is one of the nearest. Raises
-    FeatureError for a feature that the evidence does not cover.
+    Looked for among the neighbours, of which a tied feature is one of the nearest. With a decoder
+    the pairs that `sagescope identify` calls ambiguous are found as well. Raises FeatureError for a
+    feature that the evidence does not cover.
     """
     split = evidence.reader("explainer").split("explain")
-    own = split.activations(feature) > 0
-    near = neighbourhood_of(evidence) if own.sum() >= LEAST else None
-    ties = []
-    for other in near.nearest(feature) if near else ():
-        fires = split.activations(other) > 0
-        both = int((own & fires).sum())
-        if both >= LEAST and both >= ALWAYS * int((own | fires).sum()):
-            ties.append(Tie(other, both / int((own | fires).sum())))
-    return max(ties, key=lambda tie: tie.overlap, default=None)
+    own = split.activations(feature)
+    near = neighbourhood_of(evidence) if (own > 0).sum() >= LEAST else None
+    found = (
+        _tie(feature, other, np.stack([own, split.activations(other)], axis=1), decoder)
+        for other in (near.nearest(feature) if near else ())
+    )
+    held = [tie for tie in found if tie is not None and tie.holds]
+    return max(held, key=lambda tie: tie.shared, default=None)
+
+
+def _tie(feature: int, other: int, codes: np.ndarray, decoder: Decoder | None) -> Tie | None:
+    """What two have to do with each other; None with too few tokens of both. codes: [tokens, 2]."""
+    codes = codes[(codes > 0).any(1)].astype(np.float64)
+    both = (codes > 0).all(1)
+    if both.sum() < LEAST:
+        return None
+    energy = codes**2
+    shared = float((energy[both].sum(0) / energy.sum(0)).min())
+    turn = None
+    if decoder is not None and shared >= TIED:
+        turn = turn_of(codes, decoder([feature, other]).astype(np.float64))
+    return Tie(other, float(both.mean()), shared, turn)

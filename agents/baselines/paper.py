@@ -27,6 +27,7 @@ from ..minds.levels import measured_rule
 from ..minds.probing import LONGEST
 from ..minds.sketch import Form
 from ..records import Conclusion, Explanation, Hypothesis, Outcome, short
+from ..rules.drafts import cut, room_of
 from ..task import Task
 from .dialogue import Dialogue
 from .one_shot import SILENT, Account
@@ -180,7 +181,7 @@ class _Procedure:
         """DESIGN for each, all tests in one pass, ANALYZE for each, UPDATE for each."""
         designs = [(line, await self.step("design", Experiment, line)) for line in lines]
         tested = [(line, test) for line, test in designs if test and test.text.strip()]
-        outcomes = await self.loop.probe([_design(line, test) for line, test in tested])
+        outcomes = await self.loop.probe(self._designs(tested))
         analysed: list[_Line] = []
         for (line, _), outcome in zip(tested, outcomes, strict=True):
             found = await self.step("analyze", Analysis, line, outcome=self.shown(outcome))
@@ -192,6 +193,16 @@ class _Procedure:
             if found:
                 self.update(line, found)
         self.loop.judge()
+
+    def _designs(self, tested: Sequence[tuple[_Line, Experiment]]) -> list[ProbeDesign]:
+        """The tests as probes, cut where they are longer than what the source can run."""
+        source = self.loop.notebook.source
+        whole = [test.text[:LONGEST] for _, test in tested]
+        short = cut(whole, [None] * len(whole), source.tokenize, room_of(source))
+        return [
+            ProbeDesign(line.now.id, "test", text or long, test.fires)
+            for (line, test), text, long in zip(tested, short, whole, strict=True)
+        ]
 
     def update(self, line: _Line, found: Update) -> None:
         """Take the model's word; a refined hypothesis is a new one, and goes on."""
@@ -304,7 +315,3 @@ class _Procedure:
     @property
     def exemplars(self) -> list[str]:
         return exhibits.top(self.loop.notebook, self.settings.exemplars)
-
-
-def _design(line: _Line, test: Experiment) -> ProbeDesign:
-    return ProbeDesign(line.now.id, "test", test.text[:LONGEST], test.fires)

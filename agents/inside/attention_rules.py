@@ -18,6 +18,7 @@ from ...sae.source import FeatureSource
 from ..groups import coverage
 from ..loop import Investigation, ProbeDesign, Proposal
 from ..records import Conclusion, Explanation, Outcome, RuleCase
+from ..rules.drafts import room_of
 from ..rules.language import Clause, Rule
 from ..rules.render import label, strength
 from ..rules.sample import Sample
@@ -92,7 +93,7 @@ class _Study:
             return
         notebook = self.loop.notebook
         avoid = [one.token for one in found]
-        texts = bases(self.rule, notebook.split, notebook.feature, avoid)
+        texts = bases(self.rule, notebook.split, notebook.feature, avoid, room_of(notebook.source))
         keys = [key for clause in self.rule.clauses for key in keys_of(clause)]
         made = trials(texts, keys, found, neutral, self.task.source, self.task.seed)
         assert self.stated is not None

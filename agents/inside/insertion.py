@@ -180,11 +180,18 @@ async def neutral_token(
     return inputs.tokens[frequent[int(np.argmin(reach.shares[:, queries].max(1) + added / scale))]]
 
 
-def bases(rule: Rule, split: SplitEvidence, feature: int, avoid: Sequence[str]) -> list[Base]:
+def bases(
+    rule: Rule,
+    split: SplitEvidence,
+    feature: int,
+    avoid: Sequence[str],
+    room: int | None = None,
+) -> list[Base]:
     """The strongest texts of the split that fire where the rule says so, each of another window.
 
-    avoid: tokens that must not stand in them.
+    avoid: tokens that must not stand in them. room: tokens that a text may have once all are put in.
     """
+    longest = LONGEST if room is None else min(LONGEST, room - max(COPIES))
     tokens, values = split.tokens, split.activations(feature)
     floor = split.stats(feature).fires_at
     found: dict[int, Base] = {}
@@ -197,7 +204,7 @@ def bases(rule: Rule, split: SplitEvidence, feature: int, avoid: Sequence[str]) 
             keys = [at for at, token in enumerate(row[:-1]) if token in keys_of(clause)]
             key = keys[-1] if keys else None
             first = max(0, min(len(row) - 8, len(row) if key is None else key - 2))
-            if len(row) - first > LONGEST or window in found or set(row[first:]) & set(avoid):
+            if len(row) - first > longest or window in found or set(row[first:]) & set(avoid):
                 continue
             found[window] = Base(tuple(row[first:]), None if key is None else key - first)
         if len(found) >= TEXTS:

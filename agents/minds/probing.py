@@ -10,9 +10,10 @@ from ..groups import groups_of, strongest
 from ..loop import ProbeDesign
 from ..notebook import Notebook
 from ..records import Hypothesis
+from ..rules.drafts import Draft, cut, room_of
 from ..rules.language import Rule
 from ..rules.match import predict
-from ..rules.write import Draft, firing_drafts, near_miss_drafts
+from ..rules.write import firing_drafts, near_miss_drafts
 from .forms import Trials
 
 #: Probes asked for in one step, and the longest text taken, in characters.
@@ -28,10 +29,15 @@ def designs(
     seen = {probe.text for probe in notebook.probes}
     place_of: dict[int, int] = {}
     kept: list[ProbeDesign] = []
-    for number, trial in enumerate(found.probes):
-        text = trial.text[:LONGEST]
-        wanted = trial.hypothesis in live and text.strip() and text not in seen
-        if not wanted or not (negatives or trial.fires) or len(kept) == PROBES:
+    texts = cut(
+        [trial.text[:LONGEST] for trial in found.probes],
+        [trial.token if trial.fires else None for trial in found.probes],
+        notebook.source.tokenize,
+        room_of(notebook.source),
+    )
+    for number, (trial, text) in enumerate(zip(found.probes, texts, strict=True)):
+        wanted = trial.hypothesis in live and text and text.strip() and text not in seen
+        if not text or not wanted or not (negatives or trial.fires) or len(kept) == PROBES:
             continue
         seen.add(text)
         place_of[number] = len(kept)
@@ -90,11 +96,11 @@ def for_untested_groups(
 def _drafts(alone: Rule, whole: Rule, fires: bool, notebook: Notebook) -> Iterator[Draft]:
     """Texts on which a group predicts firing, or that lack it alone and on which nothing fires."""
     seed = zlib.crc32(f"{notebook.seed} {notebook.feature} {notebook.round} groups".encode())
-    tokenize = notebook.source.tokenize
+    tokenize, room = notebook.source.tokenize, room_of(notebook.source)
     if fires:
-        yield from firing_drafts(alone, ADDED, seed, tokenize)
+        yield from firing_drafts(alone, ADDED, seed, tokenize, room)
         return
-    drafts = near_miss_drafts(alone, 2 * ADDED, seed, tokenize)
+    drafts = near_miss_drafts(alone, 2 * ADDED, seed, tokenize, room)
     predicted = predict(whole, tokenize([draft.text for draft in drafts]))
     quiet = [
         draft

@@ -16,6 +16,7 @@ from ..groups import coverage, groups_of
 from ..loop import ProbeDesign, Proposal
 from ..notebook import POSITION_TESTS, Notebook
 from ..records import Explanation, Hypothesis
+from .drafts import Draft, fitted, room_of
 from .fitting import cost
 from .language import Clause, Rule
 from .match import predict
@@ -23,7 +24,7 @@ from .mine import Language, Miner
 from .render import describe, label
 from .sample import Sample, matcher_of
 from .simplify import simplified
-from .write import Draft, distance_drafts, firing_drafts, near_miss_drafts, variant_drafts
+from .write import distance_drafts, firing_drafts, near_miss_drafts, variant_drafts
 
 #: What each kind of first hypothesis may speak of. Where two fit equally well, the earlier leads.
 KINDS: dict[str, Language] = {
@@ -246,12 +247,12 @@ def _standing(leader: Hypothesis, notebook: Notebook) -> list[Clause]:
 def _drafts(rule: Rule, notebook: Notebook) -> dict[str, list[Draft]]:
     """Drafts of each sort in MOST."""
     seed = zlib.crc32(f"{notebook.seed} {notebook.feature} {notebook.round}".encode())
-    tokenize = notebook.source.tokenize
+    fit = (notebook.source.tokenize, room_of(notebook.source))
     return {
-        "should fire": firing_drafts(rule, MOST["should fire"] * CHOICE, seed, tokenize),
-        "near miss": near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, tokenize),
-        "variant": variant_drafts(rule, MOST["variant"] * CHOICE, seed),
-        "distance": distance_drafts(rule, MOST["distance"], seed),
+        "should fire": firing_drafts(rule, MOST["should fire"] * CHOICE, seed, *fit),
+        "near miss": near_miss_drafts(rule, MOST["near miss"] * CHOICE, seed, *fit),
+        "variant": fitted(variant_drafts(rule, MOST["variant"] * CHOICE, seed), *fit),
+        "distance": fitted(distance_drafts(rule, MOST["distance"], seed), *fit),
     }
 
 

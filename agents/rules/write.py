@@ -2,17 +2,18 @@
 
 Everything comes from the rule and from the neutral frames; no corpus is read. `tokenize` is the
 feature source's, so that a text is kept only if the rule, run on its tokens, says what it should.
+room: how many tokens a text may have there, None where that does not matter; longer ones are cut first.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ...sae.evidence import FIRES_AT
+from .drafts import Draft, Tokenize, fitted
 from .frames import (
     BARE,
     FILLERS,
@@ -26,34 +27,13 @@ from .frames import (
 from .language import Clause, Match, Near, Position, Rule
 from .match import predict
 
-Tokenize = Callable[[Sequence[str]], list[tuple[str, ...]]]
-
 #: Drafts made for each text asked for, before giving up.
 TRIES = 6
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A text written from a clause. trigger: the string that should fire, or stands where one did.
-
-    before, after: what is around it. clause: the number of the clause in the rule. edit, original:
-    what was changed, and the draft it was changed in.
-    """
-
-    before: str
-    trigger: str
-    after: str
-    clause: int
-    edit: str = ""
-    original: Draft | None = None
-
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return self.before + self.trigger + self.after
-
-
-def firing_drafts(rule: Rule, n: int, seed: int, tokenize: Tokenize) -> list[Draft]:
+def firing_drafts(
+    rule: Rule, n: int, seed: int, tokenize: Tokenize, room: int | None = None
+) -> list[Draft]:
     """At most n texts on which the rule predicts firing, each led by one of its clauses.
 
     Clauses take turns, the highest level first; those with a level below half are passed over
@@ -65,28 +45,36 @@ def firing_drafts(rule: Rule, n: int, seed: int, tokenize: Tokenize) -> list[Dra
         for place, clause in enumerate(rule.clauses)
         if clause.level >= max(c.level for c in rule.clauses) - 0.1
     ]
-    return _kept(rule, n, tokenize, _firing(rule, places, n, random.Random(seed)), fires=True)
+    drafts = fitted(_firing(rule, places, n, random.Random(seed)), tokenize, room)
+    return _kept(rule, n, tokenize, drafts, fires=True)
 
 
-def near_miss_drafts(rule: Rule, n: int, seed: int, tokenize: Tokenize) -> list[Draft]:
+def near_miss_drafts(
+    rule: Rule, n: int, seed: int, tokenize: Tokenize, room: int | None = None
+) -> list[Draft]:
     """At most n texts one edit away from firing ones, on which the rule predicts silence."""
     draw = random.Random(seed)
     places = list(range(len(rule.clauses)))
-    return _kept(rule, n, tokenize, _near_misses(rule, places, n, draw), fires=False)
+    drafts = fitted(_near_misses(rule, places, n, draw), tokenize, room)
+    return _kept(rule, n, tokenize, drafts, fires=False)
 
 
-def firing_texts(rule: Rule, n: int, seed: int, tokenize: Tokenize) -> list[str]:
+def firing_texts(
+    rule: Rule, n: int, seed: int, tokenize: Tokenize, room: int | None = None
+) -> list[str]:
     """The texts of `firing_drafts`."""
-    return [draft.text for draft in firing_drafts(rule, n, seed, tokenize)]
+    return [draft.text for draft in firing_drafts(rule, n, seed, tokenize, room)]
 
 
-def near_miss_texts(rule: Rule, n: int, seed: int, tokenize: Tokenize) -> list[str]:
+def near_miss_texts(
+    rule: Rule, n: int, seed: int, tokenize: Tokenize, room: int | None = None
+) -> list[str]:
     """The texts of `near_miss_drafts`."""
-    return [draft.text for draft in near_miss_drafts(rule, n, seed, tokenize)]
+    return [draft.text for draft in near_miss_drafts(rule, n, seed, tokenize, room)]
 
 
 def _kept(
-    rule: Rule, n: int, tokenize: Tokenize, drafts: Iterator[Draft], fires: bool
+    rule: Rule, n: int, tokenize: Tokenize, drafts: Sequence[Draft], fires: bool
 ) -> list[Draft]:
     """The first n distinct drafts of which the rule says what it should."""
     distinct = list({draft.text: draft for draft in drafts}.values())

@@ -2,7 +2,8 @@
 
 Six: Gaussians in the plane, at angles of 60° and alternately near and far. `f1` is that of the one
 best latent of a concept, of the concept where it is worst; of rivals, the best of several
-sparsities. Five: Gaussians of different intrinsic dimension; L0 and error are given for each.
+sparsities. Four: Gaussians of different intrinsic dimension; L0 and error are given for each. The
+paper has a fifth of 126 dimensions, for which these 64 have no room.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from .planted import fit
 
 #: The six: radii by turns, and the variance over both axes.
 RADII, SPREAD = (1.5, 0.5), 2**-4.5
-#: The five: intrinsic dimensions within WIDE dimensions, and their variance over all axes.
-DIMENSIONS, WIDE, NOISE = (3, 7, 15, 31, 62), 64, 1 / 50
+#: The four: intrinsic dimensions within WIDE dimensions, and their variance over all axes. A latent
+#: is a point, so that there must be more of them to a concept than it has dimensions.
+DIMENSIONS, WIDE, NOISE, LATENTS = (6, 14, 30, 62), 64, 1 / 50, 512
 
 
 def figures(seed: int) -> dict[str, float]:
     """The figures that this module's docstring names, for a seed."""
-    return six(seed) | five(seed)
+    return six(seed) | four(seed)
 
 
 def new(arch: str, d_in: int, width: int, **options: Any) -> Any:
@@ -52,7 +54,8 @@ def six(seed: int) -> dict[str, float]:
         return best_f1(fit(sae, lambda: draw(512)[1], steps=2000, batch=512, lr=lr), *draw(20_000))
 
     found = {
-        "six: SpaDE, f1": [scores("spade")],
+        # The released start: these data are standardised and of two dimensions, as it is for.
+        "six: SpaDE, f1": [scores("spade", start="normal")],
         "six: ReLU, f1": [scores("standard", l1_coefficient=c) for c in (0.03, 0.3)],
         "six: TopK, f1": [scores("topk", k=k) for k in (2, 8)],
     }
@@ -72,7 +75,7 @@ def best_f1(sae: Any, concept: torch.Tensor, rows: torch.Tensor) -> torch.Tensor
     return (2 * both / (belongs.sum(0)[:, None] + fires.sum(0))).max(-1).values
 
 
-def five(seed: int) -> dict[str, float]:
+def four(seed: int) -> dict[str, float]:
     """L0 and error where concepts differ in their intrinsic dimension."""
     torch.manual_seed(seed)
     centres = FeatureDictionary(len(DIMENSIONS), WIDE, seed=seed).feature_vectors.detach()
@@ -83,13 +86,13 @@ def five(seed: int) -> dict[str, float]:
         return WIDE**0.5 * (centres[number] + (NOISE / DIMENSIONS[number]) ** 0.5 * noise)
 
     def batch() -> torch.Tensor:
-        return torch.cat([draw(number, 52) for number in range(len(DIMENSIONS))])
+        return torch.cat([draw(number, 64) for number in range(len(DIMENSIONS))])
 
     found: dict[str, float] = {}
     for name, arch, options in (("SpaDE", "spade", {}), ("TopK 8", "topk", {"k": 8})):
         torch.manual_seed(seed)
         lr = 1e-2 if arch == "spade" else 1e-3
-        sae = fit(new(arch, WIDE, 256, **options), batch, steps=1200, batch=260, lr=lr)
+        sae = fit(new(arch, WIDE, LATENTS, **options), batch, steps=1200, batch=256, lr=lr)
         tests = [draw(number, 2000) for number in range(len(DIMENSIONS))]
         found |= dict(_by_dimension(name, sae, tests))
     return found
@@ -101,10 +104,10 @@ def _by_dimension(name: str, sae: Any, tests: list[torch.Tensor]) -> Iterator[tu
         codes = sae.encode(rows)
         error = (sae.decode(codes) - rows).square().sum()
         yield (
-            f"five: {name}, L0 of dimension {dimension}",
+            f"four: {name}, L0 of dimension {dimension}",
             float((codes > 1e-6).sum(-1).float().mean()),
         )
         yield (
-            f"five: {name}, error of dimension {dimension}",
+            f"four: {name}, error of dimension {dimension}",
             float(error / (rows - rows.mean(0)).square().sum()),
         )

@@ -11,7 +11,7 @@ import torch
 from . import planted
 
 LATENTS, K, OUT = 128, 4, 24
-STEPS, BATCH, LR = 1500, 128, 1e-3
+STEPS, BATCH, LR = 1500, 128, 3e-3
 
 
 def figures(seed: int) -> dict[str, float]:

@@ -43,7 +43,7 @@ def drawn_benchmark(
     contextual = strata.count("contextual")
     by = ", ".join(map(str, draw_seeds))
     drawn = (
-        f"{n} with each of the draw's seeds {by}, half of each stratum; "
+        f"{n} with each of the draw's seeds {by}, half of each stratum where there are so many; "
         f"{contextual} of {len(features)} are contextual ({contextual / len(features):.0%})"
     )
     how = {"seeds": seeds, "scorers": scorers, **answering}

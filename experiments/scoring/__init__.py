@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from ...agents.records import Explanation, Record
+from ...agents.rules.drafts import room_of
 from ...sae.source import FeatureSource
 from . import (  # noqa: F401 (they register their scorers)
     classify,
@@ -123,7 +124,8 @@ def simulators(
     answer.
     """
     choice = choice.of(explanation) if choice.kind == "auto" else choice
-    own = {"explanation": simulator_of(explanation, target.source.tokenize, choice)}
+    source = target.source
+    own = {"explanation": simulator_of(explanation, source.tokenize, choice, room_of(source))}
     return own | controls(target, explanation, other, one_shot, choice) if controlled else {**own}
 
 

@@ -71,14 +71,16 @@ class Choice:
         by_rule = explanation.rule is not None or explanation.side == "output"
         return by_rule if self.kind == "rule" else bool(words_of(explanation))
 
-    def simulator(self, explanation: Explanation, tokenize: Tokenize) -> Simulator:
-        """The simulator of an explanation. tokenize: the feature source's.
+    def simulator(
+        self, explanation: Explanation, tokenize: Tokenize, room: int | None = None
+    ) -> Simulator:
+        """The simulator of an explanation. tokenize, room: the feature source's (see `RuleSimulator`).
 
         Of kind "rule", an explanation without one predicts silence everywhere.
         """
         words = words_of(explanation)
         if self.kind == "auto":
-            return self.of(explanation).simulator(explanation, tokenize)
+            return self.of(explanation).simulator(explanation, tokenize, room)
         if self.kind == "judge" and self.mind is not None:
             how = self.seed, self.spending, self.mind.prompts
             client = _kept(self.mind).client()
@@ -87,7 +89,7 @@ class Choice:
             return EmbeddingSimulator(words, side=explanation.side)
         if explanation.rule is None and explanation.side == "output":
             return OutputSimulator(explanation.labels, words)
-        return RuleSimulator(explanation.rule, tokenize, words=words)
+        return RuleSimulator(explanation.rule, tokenize, words=words, room=room)
 
     def _best(self, explanation: Explanation) -> str:
         if explanation.rule is not None:
@@ -106,10 +108,13 @@ BY_RULE = Choice("rule")
 
 
 def simulator_of(
-    explanation: Explanation, tokenize: Tokenize, choice: Choice = BY_RULE
+    explanation: Explanation,
+    tokenize: Tokenize,
+    choice: Choice = BY_RULE,
+    room: int | None = None,
 ) -> Simulator:
     """The simulator of an explanation. Raises CannotAnswer where nothing can answer for it."""
-    return choice.simulator(explanation, tokenize)
+    return choice.simulator(explanation, tokenize, room)
 
 
 def _kept(mind: Mind) -> Mind:

@@ -25,6 +25,7 @@ from functools import cached_property
 import numpy as np
 
 from ...agents.records import Explanation
+from ...agents.rules.drafts import room_of
 from ...agents.rules.language import MAX_VALUES, Clause, Rule, current
 from ...agents.rules.match import Matcher
 from ...agents.rules.sample import matcher_of
@@ -64,16 +65,16 @@ def controls(
     answers for explanations; where a language model judges, shuffled activations are left out, which
     would ask it as much again. Score each on `target_of(name, target)`.
     """
-    tokenize = target.source.tokenize
+    tokenize, room = target.source.tokenize, room_of(target.source)
     fires = bool(target.stats.typical_max)
     found: dict[str, Simulator | None] = {
         "random_explanation": random_explanation(target, other, choice) if other else None,
         "shuffled_activations": None
         if choice.kind == "judge"
-        else _OnCorpus(simulator_of(explanation, tokenize, choice)),
+        else _OnCorpus(simulator_of(explanation, tokenize, choice, room)),
         "single_token": single_token(target) if fires else None,
         "token_lookup": token_lookup(target) if fires else None,
-        "one_shot": simulator_of(one_shot, tokenize, choice) if one_shot else None,
+        "one_shot": simulator_of(one_shot, tokenize, choice, room) if one_shot else None,
     }
     return {name: simulator for name, simulator in found.items() if simulator}
 
@@ -191,9 +192,11 @@ class _Corpus:
 def random_explanation(target: Target, other: Explanation, choice: Choice = BY_RULE) -> Simulator:
     """Another feature's explanation, in this feature's unit, so that only its shape counts."""
     if choice.kind != "rule" or other.rule is None:
-        return simulator_of(other, target.source.tokenize, choice)
+        return simulator_of(other, target.source.tokenize, choice, room_of(target.source))
     rule = other.rule.model_copy(update={"unit": target.stats.typical_max})
-    return RuleSimulator(rule, target.source.tokenize, words=words_of(other))
+    return RuleSimulator(
+        rule, target.source.tokenize, words=words_of(other), room=room_of(target.source)
+    )
 
 
 def single_token(target: Target) -> Simulator:
@@ -209,7 +212,7 @@ def single_token(target: Target) -> Simulator:
     level = float(values[fires][tokens.ids[fires] == best].mean()) / target.stats.typical_max
     clause = Clause(conditions=(current("token", tokens.vocab[best]),), level=level)
     rule = Rule(clauses=(clause,), unit=target.stats.typical_max)
-    return RuleSimulator(rule, target.source.tokenize)
+    return RuleSimulator(rule, target.source.tokenize, room=room_of(target.source))
 
 
 def token_lookup(target: Target) -> Simulator:
@@ -217,7 +220,7 @@ def token_lookup(target: Target) -> Simulator:
     return LookupSimulator(
         TokenLookup.fit(target.explain, target.feature),
         target.stats.typical_max,
-        RuleSimulator(_as_rule(target), target.source.tokenize),
+        RuleSimulator(_as_rule(target), target.source.tokenize, room=room_of(target.source)),
     )
 
 

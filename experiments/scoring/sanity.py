@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ...agents.rules.drafts import room_of
 from ...agents.rules.language import Clause, Rule, current
 from ...sae.source import FunctionSource
 from . import score_simulator
@@ -147,6 +148,6 @@ async def blindness(
 
 
 async def _values(target: Target, rule: Rule, scorers: Sequence[str] | None) -> dict[str, float]:
-    simulator = RuleSimulator(rule, target.source.tokenize)
+    simulator = RuleSimulator(rule, target.source.tokenize, room=room_of(target.source))
     found = await score_simulator(target, simulator, scorers)
     return {name: one.value for name, one in found.scores.items() if one.value is not None}

@@ -98,13 +98,14 @@ class RuleSimulator(Simulator):
 
     rule: None, or one without clauses, where no rule was found: it predicts 0 everywhere and no
     text can be made from it. tokenize: the feature source's, so that a text is kept only if the
-    rule says of its tokens what it should.
+    rule says of its tokens what it should. room: tokens that a text may have, None for any number.
     """
 
     rule: Rule | None
     tokenize: Tokenize
     fires_from: float | None = FIRES_AT
     words: str = ""
+    room: int | None = None
 
     async def predict(self, text: Matcher) -> np.ndarray:
         """The rule's own prediction. See Simulator."""
@@ -148,11 +149,11 @@ class RuleSimulator(Simulator):
 
     async def firing_texts(self, n: int, seed: int) -> list[str]:
         """Texts that the rule fires on. See Simulator."""
-        return firing_texts(self.rule, n, seed, self.tokenize) if self.rule else []
+        return firing_texts(self.rule, n, seed, self.tokenize, self.room) if self.rule else []
 
     async def near_miss_texts(self, n: int, seed: int) -> list[str]:
         """Texts that just miss the rule. See Simulator."""
-        return near_miss_texts(self.rule, n, seed, self.tokenize) if self.rule else []
+        return near_miss_texts(self.rule, n, seed, self.tokenize, self.room) if self.rule else []
 
 
 async def settled(*asked: Awaitable[T]) -> list[T]:

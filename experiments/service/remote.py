@@ -41,6 +41,7 @@ class RemoteSource:
         self.ask, self.ask_async = connection.ask, connection.ask_async
         self.subject, self.sae, self.n_features = about.subject, about.sae, about.n_features
         self.key: dict[str, Any] | None = about.key
+        self.room = about.room
         self.outputs = RemoteOutputs(self)
         self.losses = RemoteLosses(self)
         self._evidence: RemoteEvidence | None = None

@@ -28,7 +28,8 @@ around their means, and where the weights leave fewer than LEAST_UNITS effective
 by Kish 1965, there is no interval); the slope is fitted in each. Differences between two SAEs, whose features
 are different ones, are of the same resamples; their p is of a permutation test: how often a
 difference is as large when the features of both are dealt out to them at random, y - b x in place
-of y where scores are adjusted (b as fitted to all; Freedman & Lane 1983).
+of y where scores are adjusted. As with Kennedy (1995, Journal of Business & Economic Statistics 13)
+y is cleared of x once and what is left is dealt out; b, fitted to all, is not fitted anew.
 """
 
 from __future__ import annotations

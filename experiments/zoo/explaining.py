@@ -11,12 +11,13 @@ from functools import partial
 
 from ...sae.corpus import load_corpus
 from ...sae.encoder import LatentReader
+from ...sae.errors import SAEError
 from ...sae.evidence import Evidence
 from ...sae.lookup import stratum_of
 from ...sae.model_source import ModelSource
 from ...sae.on_demand import EvidenceOnDemand
 from ..journal import Journal
-from ..leaderboard.benchmark import run_benchmark
+from ..leaderboard.benchmark import BENCHMARK, run_benchmark, run_name
 from ..leaderboard.manifest import Manifest, Opens, freeze, read_manifest, write_manifest
 from ..leaderboard.saes import band_of
 from ..scoring import chosen
@@ -191,14 +192,29 @@ def _finished(place: Place, finished: Callable[[str, int], None], end: int, name
     finished(name, end)
 
 
+def _refuse_other(place: Place, manifest: Manifest, journal: Journal) -> None:
+    """Raise SAEError where the journal holds runs of another benchmark of that name."""
+    explainer, seed = place.recipe.explaining.explainer, place.recipe.explaining.seed
+    run = run_name(manifest, explainer, MIND, seed)
+    begun = {one.name: one.config.get(BENCHMARK) for one in journal.runs()}
+    if begun.get(run, manifest.decides) != manifest.decides:
+        raise SAEError(
+            f"{place.journal} holds explanations of other SAEs, features or scorers than the recipe "
+            f"has now: delete it to explain all anew, give the recipe that it was begun with, or "
+            f"give another folder."
+        )
+
+
 def _explained(place: Place, name: str, features: list[int], watch: Watch) -> None:
+    manifest = read_manifest(place.manifest(name))
     with (
         _source(place, name) as source,
         Journal.open(place.journal, create=True) as journal,
     ):
+        _refuse_other(place, manifest, journal)
         run_benchmark(
             source,
-            read_manifest(place.manifest(name)),
+            manifest,
             journal,
             explainer=place.recipe.explaining.explainer,
             mind=MIND,

@@ -56,9 +56,10 @@ class Place:
     def claim(self) -> None:
         """Raise SAEError where the folder holds another zoo; else say that it holds this one.
 
-        What all SAEs are trained on, and how alike, is held to here. Each SAE's own settings, and
-        what is measured and explained, are looked at where they are used, and made anew where they
-        differ.
+        What all SAEs are trained on, and how alike, is held to here. The rest is looked at where it
+        is used: other held-out text is measured and drawn from anew; an SAE that was trained with
+        other settings, and features that were explained of another benchmark, are refused there, with
+        what to delete.
         """
         own = {"saes", "held_out", "explaining", "checkpoints"}
         said = self.recipe.model_dump(mode="json", exclude=own)
@@ -68,5 +69,5 @@ class Place:
         elif differing := [name for name in said if there.get(name) != said[name]]:
             raise SAEError(
                 f"{self.folder} holds a zoo of another recipe ({', '.join(differing)}): give "
-                f"another folder, or delete that one."
+                f"another folder, or the recipe that it was begun with, or delete it."
             )

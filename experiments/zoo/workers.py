@@ -10,11 +10,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NoReturn
 
 from ...sae.errors import SagescopeError
 
@@ -110,6 +111,8 @@ def _in_process(task: Task, line: Connection, threads: int) -> None:
 
     # Ctrl-C reaches every process of a terminal; the one that started this ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         task(lambda stage, done, total: line.send(("progress", stage, done, total)))
@@ -119,6 +122,19 @@ def _in_process(task: Task, line: Connection, threads: int) -> None:
     except Exception as error:
         line.send(("failed", f"{type(error).__name__}: {error}"))
         raise
+
+
+def _end(*_: object) -> NoReturn:
+    """Leave every block, so that what is being trained or written is kept."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _end_with_parent() -> None:
+    """Nobody reads what this process does once the one that started it was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _named(watch: Watch, name: str, stage: str, done: int, total: int) -> None:

@@ -12,7 +12,7 @@ The paper's mean squared error is over the elements of x, SAELens's a sum: hence
 Three things differ from the released code:
 
 - it penalises w_fᵀ L w_f itself, which shorter rows lower as well; here length does not count;
-- its coefficient, .001, has no effect that could be measured on planted data; the default is .1;
+- its coefficient, .001, has no effect that could be measured on planted data; the default is .3;
 - it has a further loss that predicts a label (harmful or not) from the codes. This SAE knows no
   labels: `concept_direction` fits them afterwards.
 
@@ -27,7 +27,7 @@ are not part of the SAE.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from sae_lens import StandardSAEConfig, StandardTrainingSAE, StandardTrainingSAEConfig
@@ -47,7 +47,7 @@ class GraphTrainingSAEConfig(StandardTrainingSAEConfig):
     """Settings of the module's formula."""
 
     l1_coefficient: float = 0.5
-    graph_coefficient: float = 0.1
+    graph_coefficient: float = 0.3
     edge_threshold: float = EDGE_THRESHOLD
     graph_rows: int = 100_000
 
@@ -163,26 +163,37 @@ def graph_energy(directions: torch.Tensor, laplacian: torch.Tensor) -> torch.Ten
 
 @torch.no_grad()
 def concept_direction(
-    sae: Any, rows: torch.Tensor, labels: torch.Tensor, top: int = TOP_LATENTS
+    sae: Any,
+    rows: torch.Tensor,
+    labels: torch.Tensor,
+    top: int = TOP_LATENTS,
+    by: Literal["means", "weights"] = "means",
 ) -> torch.Tensor:
     """The direction of a concept in the space of rows [n, d], of norm 1, by the SAE's latents.
 
-    labels: [n], true where the concept is. A balanced logistic regression on the codes (C = .1, the
-    paper's) chooses the `top` latents of the largest weight. Their decoder rows are summed by how
-    much more they fire, on average, where the concept is. By the weights themselves it would hardly
-    be a direction: of latents that are alike, the regression sets some against the others.
+    labels: [n], true where the concept is. A balanced logistic regression (C = .1, the paper's) on
+    the codes, each in units of what its latent adds to the row, chooses the `top` latents of the
+    largest weight. Their decoder rows are summed
+
+    - by `means`: by how much more they fire, on average, where the concept is;
+    - by `weights`: by the regression's own, which is where its verdict points. Of latents that are
+      alike it sets some against the others, so that this is less near wherever both were measured.
+
+    The paper weights by |weight| times influence times smoothness among the chosen and has no signs.
     """
     from sklearn.linear_model import LogisticRegression
 
-    codes = sae.encode(rows)
-    spread = codes.std(0).clamp_min(1e-6)
-    fitted = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
-    fitted.fit((codes / spread).cpu().numpy(), labels.cpu().numpy())
-    weights = torch.as_tensor(fitted.coef_[0], device=rows.device)
+    length = sae.W_dec.norm(dim=-1).to(rows.dtype)
+    codes = sae.encode(rows) * length
+    fitted = LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000)
+    fitted.fit(codes.cpu().numpy(), labels.cpu().numpy())
+    weights = torch.as_tensor(fitted.coef_[0], device=rows.device, dtype=rows.dtype)
     chosen = weights.abs().topk(min(top, len(weights))).indices
     with_it = labels.bool()
-    more = (codes[with_it].mean(0) - codes[~with_it].mean(0)).to(rows.dtype)
-    direction = more[chosen] @ sae.W_dec[chosen].to(rows.dtype)
+    if by == "means":
+        weights = codes[with_it].mean(0) - codes[~with_it].mean(0)
+    unit = sae.W_dec[chosen].to(rows.dtype) / length[chosen, None].clamp_min(1e-12)
+    direction = weights[chosen] @ unit
     return direction / direction.norm().clamp_min(1e-12)
 
 

@@ -6,8 +6,8 @@ a prototype w_i in the space of the activations, column i of W_enc, and
     z = sparsemax(-λ |x - w_i|²),   x̂ = W_dec z,
     loss: the mean over the batch of |x - x̂|² + distance_coefficient · Σ_i z_i |x - w_i|².
 
-The codes of a token are not negative and sum to 1. λ > 0 is learned (a softplus of `raw_scale`, at
-first 1 / (2 d_in), for activations with |x|² about d_in). There are no biases: b_dec stays 0.
+The codes of a token are not negative and sum to 1. λ > 0 is learned (a softplus of `raw_scale`, in
+the paper at first 1 / (2 d_in), for activations with |x|² about d_in). There are no biases: b_dec stays 0.
 
 Sparsemax does not change when the same number is added to all of a row, so that only
 2 x·w_i - |w_i|² is ever made, one matrix product of [batch, d_sae] and no differences of
@@ -82,9 +82,10 @@ class SpaDETrainingSAEConfig(TrainingSAEConfig):
     """Settings of the module's formula. decoder_init_norm is None: W_dec starts as the prototypes.
 
     distance_coefficient: at .1 the toy of the paper gets worse, and at its default it does nothing
-    that could be measured. start: where prototypes begin, at points of N(0, 1) (released code, whose
-    data are standardised), or at tokens of the first batch, with λ = 1 / (2 · summed variance),
-    which is for activations that are far from 0 on average, as a language model's are.
+    that could be measured. start: where prototypes begin, at tokens of the first batch, with
+    λ = 1 / (2 · summed variance), or at points of N(0, 1) (released code, whose data are standardised).
+    From there they do not reach what they should lie among where that is far from 0, as a language
+    model's activations are, or has many dimensions and not as many steps as the paper's 8,000.
     """
 
     lr: ClassVar[float] = 1e-2
@@ -94,7 +95,7 @@ class SpaDETrainingSAEConfig(TrainingSAEConfig):
     apply_b_dec_to_input: bool = False
     decoder_init_norm: float | None = None
     distance_coefficient: float = 1e-8
-    start: Literal["normal", "tokens"] = "normal"
+    start: Literal["normal", "tokens"] = "tokens"
 
     @classmethod
     def architecture(cls) -> str:

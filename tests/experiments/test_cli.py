@@ -462,6 +462,49 @@ def test_an_sae_is_trained_and_measured(somewhere: Path, monkeypatch):
     assert "give another" in run("train", "file", "--subject", "./model", code=1).stderr
 
 
+def test_explanations_tell_of_the_pair_that_identify_finds(somewhere: Path):
+    """Two latents that read the same and write different things, planted in an SAE of a tiny model.
+
+    Its context is shorter than the sentences that probes are written in.
+    """
+    import torch
+
+    tiny.save_model(somewhere / "model")
+    (somewhere / "some.txt").write_text("\n\n".join(tiny.sentences(120)))
+    sae = tiny.make_sae("standard", features=12, metadata={"context_size": 24})
+    with torch.no_grad():
+        sae.W_enc[:, 1], sae.b_enc[1] = sae.W_enc[:, 0], sae.b_enc[0]
+    (somewhere / "sae").mkdir()
+    sae.save_model(somewhere / "sae")
+    opened = [
+        "--subject",
+        "./model",
+        "--corpus",
+        "some.txt",
+        "--dtype",
+        "float32",
+        "--tokens",
+        "2000",
+    ]
+    (found,) = lines(run("identify", "./sae", *opened, "--json"))
+    tied = {(pair["a"], pair["b"]): pair["ambiguous"] for pair in found["support"]["pairs"]}
+    assert tied[0, 1]
+    alone = next(f for f in range(2, 12) if not any(f in pair for pair in tied))
+    chosen = ["-f", f"0,1,{alone}", "--run", "tied", "--no-score", "--max-rounds", "1"]
+    explained = lines(run("explain", *chosen, "--sae", "./sae", *opened, "--json"))
+    assert "failed" not in {row["status"] for row in explained}
+    assert all(row["cost"]["probes"] for row in explained)
+    notes = [" ".join(row["explanation"]["notes"]) for row in explained]
+    told = "Cannot be told apart from feature {} on this corpus"
+    assert told.format(1) in notes[0]
+    assert told.format(0) in notes[1]
+    assert "told apart" not in notes[2]
+    run("report", "tied")
+    page = (somewhere / "report.html").read_text()
+    assert told.format(1) in page
+    assert told.format(0) in page
+
+
 def test_defaults_are_those_of_the_library():
     from sagescope.sae.model_source import DEFAULT_CORPUS, DEFAULT_TOKENS
     from sagescope.sae.weights import BUILTIN

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -31,6 +34,58 @@ def break_off(watch):
 def wait(folder, watch):
     (folder / "began").touch()
     time.sleep(600)
+
+
+#: A zoo's command in small: two tasks that would go on for minutes, and say that they were closed.
+LONG = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+
+from sagescope.experiments.cli.app import _heeding_sigterm
+from sagescope.experiments.zoo.workers import run_all
+
+folder = Path(sys.argv[1])
+
+def long(name, watch):
+    (folder / f"{name}.pid").write_text(str(os.getpid()))
+    try:
+        time.sleep(600)
+    finally:
+        (folder / f"{name}.kept").touch()
+
+if __name__ == "__main__":
+    with _heeding_sigterm():
+        run_all({name: partial(long, name) for name in "ab"}, 2, print, print)
+"""
+
+
+def until(true):
+    """Wait for what must come; the test's own timeout is the patience."""
+    while not true():
+        time.sleep(0.05)
+
+
+def is_gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_who_is_told_to_end_ends_the_others_which_close_what_they_have(number, tmp_path):
+    """Not at their next message: a training says something every few steps, a draw hardly ever."""
+    script = tmp_path / "long.py"
+    script.write_text(LONG)
+    started = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    pids = [tmp_path / "a.pid", tmp_path / "b.pid"]
+    until(lambda: all(path.exists() and path.read_text() for path in pids))
+    started.send_signal(number)
+    assert started.wait() == (0 if number == signal.SIGTERM else -number)
+    until(lambda: all(is_gone(int(path.read_text())) for path in pids))
+    assert all(path.with_suffix(".kept").exists() for path in pids)
 
 
 def quietly(stage, done, total):

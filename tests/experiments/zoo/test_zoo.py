@@ -160,6 +160,23 @@ def test_an_sae_with_other_settings_is_not_trained(made, values):
         run(other)
 
 
+def test_explanations_of_another_benchmark_say_what_to_delete(made, values):
+    """The recipe has other scorers: features are drawn anew, but the journal has the old scores."""
+    place, _, _ = made
+    explaining = {**values["explaining"], "scorers": ["predictive", "generated"]}
+    other = Place(place.folder, Recipe.model_validate({**values, "explaining": explaining}))
+    kept = {path: path.read_text() for path in place.folder.glob("benchmarks/*.yaml")}
+    drawn = place.read("features")
+    try:
+        with pytest.raises(SAEError, match=r"zoo\.db holds explanations of other .* delete it"):
+            run(other)
+    finally:
+        for path, text in kept.items():
+            path.write_text(text)
+        place.write("features", drawn)
+    assert explained(place, "topk") == 4
+
+
 def test_the_recipe_that_comes_with_it_can_be_made():
     recipe = read_recipe(OWN)
     recipe.check()

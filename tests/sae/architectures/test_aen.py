@@ -97,7 +97,9 @@ class TestFeaturesThatAreAlike:
         found = planted(seed)
         assert found["aen, dead"] <= found["TopK without revival, dead"] - 0.15
 
-    @pytest.mark.xfail(strict=True, reason="SAELens's AuxK leaves .04 of TopK's dead, aen has .16")
+    @pytest.mark.xfail(
+        strict=True, reason="SAELens's AuxK leaves .04 to .07 of TopK's dead, aen has .04 to .16"
+    )
     def test_fewer_latents_are_dead_than_where_they_are_revived(self, planted, seed):
         found = planted(seed)
         assert found["aen, dead"] <= found["TopK, dead"] - 0.15
@@ -110,7 +112,9 @@ class TestFeaturesThatAreAlike:
         rival = found["TopK without revival, explained variance"]
         assert found["aen, explained variance"] >= rival - 0.02
 
-    @pytest.mark.xfail(strict=True, reason="TopK with AuxK explains .78 of the variance, aen .65")
+    @pytest.mark.xfail(
+        strict=True, reason="TopK with AuxK explains .78 to .81 of the variance, aen .65 to .73"
+    )
     def test_no_variance_is_lost_to_where_they_are_revived(self, planted, seed):
         found = planted(seed)
         assert found["aen, explained variance"] >= found["TopK, explained variance"] - 0.02
