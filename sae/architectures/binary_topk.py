@@ -203,6 +203,7 @@ class BinaryTopKTrainingSAE(BinaryTraining):
     def _harden(self) -> None:
         for name, value in self._hardened(dict(self.named_parameters())).items():
             self.get_parameter(name).copy_(value)
+        self.steps_silent.zero_()  # what is left at first is all latents', not of a feature
         self.hard.fill_(True)
 
     def _hardened(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
