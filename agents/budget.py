@@ -19,7 +19,8 @@ NO_PRICE = (
 class Budget:
     """Caps for one feature, or for a whole run; None is no cap.
 
-    probes: texts run. rounds: turns of the loop. calls, tokens: of a language model. seconds: wall
+    probes: texts run, those of the corpus that an explainer runs again among them; one text is one
+    probe, however many passes are made to measure it. rounds: turns of the loop. calls, tokens: of a language model. seconds: wall
     clock (the one cap that makes a run depend on the machine; none by default). cost: US dollars.
     """
 
@@ -102,6 +103,10 @@ class Spending:
         caps = ((getattr(one.budget, what), getattr(one, what)) for one in self._chain())
         return min(float("inf") if cap is None else max(0.0, cap - gone) for cap, gone in caps)
 
+    def has_time(self) -> bool:
+        """Whether the cap on seconds, if there is one, has not been reached."""
+        return self.left("seconds") > 0
+
     def check(self, what: str, amount: float = 1) -> None:
         """Raise BudgetExhausted unless `amount` more of `what`, and more time, may be spent."""
         for one in self._chain():
@@ -110,6 +115,10 @@ class Spending:
     def spend(self, what: str, amount: int = 1) -> None:
         """Check, then count."""
         self.check(what, amount)
+        self.add(what, amount)
+
+    def add(self, what: str, amount: int) -> None:
+        """Count what was spent already, whether a cap had room for it or not."""
         for one in self._chain():
             one._count(what, amount)
 

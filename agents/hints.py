@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isinf
 from typing import TYPE_CHECKING, Protocol
 
 from ..sae.errors import JournalError, ServiceError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What the kind of a hypothesis begins with that is a hint; the explainer's name follows.
 HINT = "hint: "
-#: What hints of one feature may take of its probes together.
+#: What hints of one feature may take together of the probes and of the seconds that it has left.
 SHARE = 0.25
 
 
@@ -67,28 +68,37 @@ class NoLog:
 async def hints_of(task: Task, explainers: Sequence[tuple[str, Explainer]]) -> list[Hint]:
     """What each of some explainers says of a task's feature.
 
-    They share a part of its probes. Raises what stops a run as a whole (JournalError, ServiceError).
+    They share a part of its probes and seconds. Raises what stops a run as a whole (JournalError, ServiceError).
     """
     found = []
-    most = SHARE * task.spending.left("probes")
+    spending = task.spending
+    most = SHARE * spending.left("probes")
+    until = spending.seconds + SHARE * spending.left("seconds")
     for place, (name, explainer) in enumerate(explainers):
         hint = task.hints.find(name)
         if hint is None:
-            room = most / (len(explainers) - place)
-            hint = await _asked(task, name, explainer, room)
+            others = len(explainers) - place
+            seconds = max(0.0, until - spending.seconds) / others
+            hint = await _asked(task, name, explainer, most / others, seconds)
             task.hints.keep(hint)
         most = max(0.0, most - hint.probes)
         # What was run counts, also where the log answers: so an attempt ends as it would have.
-        task.spending.spend("probes", min(hint.probes, int(task.spending.left("probes"))))
+        spending.add("probes", min(hint.probes, int(spending.left("probes"))))
         found.append(hint)
     return found
 
 
-async def _asked(task: Task, name: str, explainer: Explainer, probes: float) -> Hint:
-    cap = None if probes == float("inf") else int(probes)
-    left = task.spending.left("seconds")
-    seconds = None if left == float("inf") else left
-    own = Spending(Budget(probes=cap, rounds=None, seconds=seconds))
+async def _asked(
+    task: Task, name: str, explainer: Explainer, probes: float, seconds: float
+) -> Hint:
+    """What one explainer says, with caps of its own; infinite ones are none."""
+    own = Spending(
+        Budget(
+            probes=None if isinf(probes) else int(probes),
+            rounds=None,
+            seconds=None if isinf(seconds) else seconds,
+        )
+    )
     try:
         conclusion = await explainer.explain(
             replace(task, spending=own, record=lambda kind, *records: None)

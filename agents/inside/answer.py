@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ..groups import coverage, groups_of
 from ..loop import Investigation
@@ -61,3 +62,8 @@ def nothing_found(
         coverage=0.0,
         notes=tuple(notes),
     )
+
+
+def status_of(cut: bool) -> Literal["concluded", "out_of_budget"]:
+    """How it ended. cut: whether the budget left something out."""
+    return "out_of_budget" if cut else "concluded"

@@ -9,14 +9,14 @@ speaks for itself. The levels are fitted on the split, and clauses that do not e
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from ...sae.errors import TextError
+from ...sae.errors import BudgetExhausted, TextError
 from ...sae.evidence import Exemplar
 from ...sae.inside.attribution import Attribution, Attributions, Method, attributions_of
 from ...sae.source import FeatureSource
@@ -29,7 +29,7 @@ from ..rules.language import MAX_VALUES, Clause, Condition, Match, Near, Rule, c
 from ..rules.render import describe
 from ..rules.sample import Sample
 from ..task import Task
-from .answer import begun, nothing_found, stated
+from .answer import begun, nothing_found, stated, status_of
 
 NOTHING = "no token found responsible"
 #: Exemplars looked into, and how many tokens of each are read, the strongest last.
@@ -74,14 +74,18 @@ class ByAttribution:
         loop = begun(task)
         notebook = loop.notebook
         shown = notebook.split.spread(task.feature, self.exemplars, task.seed)
-        found, cut = await self._responsible(shown, attributions, task)
+        found, rows, cut = await self._responsible(shown, attributions, task)
+        status = status_of(cut)
         if not found:
             why = (
                 "It never fires on the corpus." if not shown else "No exemplar could be run again."
             )
-            return loop.conclusion(nothing_found(NOTHING, why, notebook), _status(cut))
-        rule = mined(found, notebook)
-        notes = [_counted(found, self.method)]
+            return loop.conclusion(nothing_found(NOTHING, why, notebook), status)
+        rule = await asyncio.to_thread(mined, found, notebook)
+        notes = [
+            _counted(found, self.method),
+            f"Each exemplar counts as one probe; {rows} rows of tokens ran in the model to measure them.",
+        ]
         if cut:
             notes.append(f"The budget ended after {len(found)} of {len(shown)} exemplars.")
         elif lost := len(shown) - len(found):
@@ -91,38 +95,44 @@ class ByAttribution:
             )
         if not rule.clauses:
             why = "No token that made it fire does so often enough to foresee where it fires."
-            return loop.conclusion(nothing_found(NOTHING, why, notebook, notes), _status(cut))
+            return loop.conclusion(nothing_found(NOTHING, why, notebook, notes), status)
         [one] = loop.add([Proposal("attribution", describe(rule), rule)])
         loop.judge()
         explanation = stated(rule, notebook, hypothesis=one.id, notes=notes)
-        return loop.conclusion(explanation, _status(cut))
+        return loop.conclusion(explanation, status)
 
     async def _responsible(
         self, shown: Sequence[Exemplar], attributions: Attributions, task: Task
-    ) -> tuple[list[Responsible], bool]:
-        """What was responsible in each exemplar, and whether the budget ended before the last."""
-        found = []
+    ) -> tuple[list[Responsible], int, bool]:
+        """What was responsible in each exemplar; rows run; whether the budget ended before the last."""
+        found, rows = [], 0
         for one in shown:
-            if not task.spending.left("probes") or not task.spending.left("seconds"):
-                return found, True
-            task.spending.spend("probes")
             try:
-                values = await self._attributed(one, attributions, task.feature)
+                task.spending.spend("probes")
+            except BudgetExhausted:
+                return found, rows, True
+            try:
+                values, run = await self._attributed(one, attributions, task.feature)
             except TextError:
                 continue  # cut otherwise than in the corpus: the others tell
+            rows += run
             if values.value > 0:
                 found.append(responsible(values))
-        return found, False
+        return found, rows, False
 
     async def _attributed(
         self, one: Exemplar, attributions: Attributions, feature: int
-    ) -> Attribution:
-        """Of the last REACH tokens up to the strongest, or of all, where these alone do not fire it."""
+    ) -> tuple[Attribution, int]:
+        """Of the last REACH tokens up to the strongest, or of all, where these alone do not fire it.
+
+        And how many rows of tokens were run.
+        """
         asked = (feature, one.tokens, one.peak, self.method)
         values = await attributions.attributed(*asked, REACH)
-        if values.activation < KEEPS * float(one.activations[one.peak]):
-            values = await attributions.attributed(*asked)
-        return values
+        if values.activation >= KEEPS * float(one.activations[one.peak]):
+            return values, values.rows
+        whole = await attributions.attributed(*asked)
+        return whole, values.rows + whole.rows
 
 
 def responsible(values: Attribution) -> Responsible:
@@ -225,7 +235,3 @@ def _counted(found: Sequence[Responsible], method: Method) -> str:
         f"By {method}: in {alone} of {len(found)} exemplars the token that fires is responsible, in "
         f"{with_context} a token before it{told}."
     )
-
-
-def _status(cut: bool) -> Literal["concluded", "out_of_budget"]:
-    return "out_of_budget" if cut else "concluded"

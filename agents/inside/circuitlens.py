@@ -10,12 +10,13 @@ where no transcoders are given, and no language model words the clusters.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...sae.errors import SAEError
+from ...sae.errors import BudgetExhausted, SAEError
 from ...sae.evidence import SplitEvidence
 from ...sae.inside.circuits import Circuits, PromotedHere, circuits_of
 from ...sae.source import FeatureSource
@@ -25,14 +26,16 @@ from ..rules.language import Clause, Rule
 from ..rules.render import describe, describe_clause, label
 from ..rules.sample import Sample
 from ..task import Task
-from .answer import begun, nothing_found, stated
+from .answer import begun, nothing_found, stated, status_of
 from .circuit_graph import CircuitGraph, GraphGroup, group_of
 from .clusters import clustered, presence
-from .contributors import PLACES, contributors, drawn
+from .contributors import PLACES, Place, contributors, drawn
 from .mechanisms import Sampled, clauses_of
 
 #: Samples of a cluster on which promoted tokens are measured.
 WRITTEN = 8
+#: Texts that are taken apart between two looks at the clock.
+AT_ONCE = 25
 
 
 @dataclass(frozen=True)
@@ -51,51 +54,101 @@ class CircuitLens:
         loop = begun(task)
         notebook = loop.notebook
         split = notebook.split
-        samples, lost = await _sampled(circuits, task, split, self.places)
+        taken = await _sampled(circuits, task, split, self.places)
+        samples, status = taken.samples, status_of(taken.cut)
         if not samples:
-            why = (
-                "The feature never fires on the text at hand, so there is nothing to take apart."
-                if not loop.fires
-                else "None of its contexts could be run again as the corpus has them."
-            )
-            return loop.conclusion(nothing_found("no circuit", why, notebook), "concluded")
-        clusters = _clusters(samples, task.seed)
-        clauses = clauses_of(clusters, Sample(split, task.feature))
+            why = _why_none(loop.fires, taken)
+            return loop.conclusion(nothing_found("no circuit", why, notebook), status)
+        clusters = await asyncio.to_thread(_clusters, samples, task.seed)
+        clauses, all_tried = await asyncio.to_thread(
+            clauses_of, clusters, Sample(split, task.feature), task.spending.has_time
+        )
         rule = Rule(clauses=tuple(clauses), unit=notebook.stats.typical_max)
-        graph = await _graph(circuits, task.feature, clusters, rule, split)
+        graph = await _graph(circuits, task, clusters, rule, split)
         task.record("circuit", graph)
-        notes = [*_notes(graph), *_sums(samples, lost)]
+        notes = [*_notes(graph), *_sums(taken)]
+        if not all_tried:
+            status = status_of(True)
+            notes.append("The time ended before all clauses were tried.")
         if not clauses:
             why = (
                 "No rule found: neither the tokens on which it fires nor those that its heads read "
                 "from predict when it fires."
             )
-            return loop.conclusion(
-                nothing_found("no surface rule", why, notebook, notes), "concluded"
-            )
+            return loop.conclusion(nothing_found("no surface rule", why, notebook, notes), status)
         explanation = stated(rule, notebook, description=_described(graph, rule), notes=notes)
-        return loop.conclusion(explanation, "concluded")
+        return loop.conclusion(explanation, status)
 
 
-async def _sampled(
-    circuits: Circuits, task: Task, split: SplitEvidence, n: int
-) -> tuple[list[Sampled], int]:
-    """Places with their attributions, and how many were drawn that cannot be run as they stand."""
-    places = drawn(split, task.feature, n, task.seed)
+@dataclass(frozen=True)
+class _Drawn:
+    """Places with their attributions. wanted: how many places there were to look at. run: how many
+    texts were. cut: whether the budget left some of them out."""
+
+    samples: list[Sampled]
+    wanted: int
+    run: int
+    cut: bool
+
+
+async def _sampled(circuits: Circuits, task: Task, split: SplitEvidence, n: int) -> _Drawn:
+    """Take the feature apart at up to n places, as far as the budget of probes and seconds reaches.
+
+    Each text of the corpus that is run again counts as a probe.
+    """
+    spending = task.spending
+    wanted = drawn(split, task.feature, n, task.seed)
+    # Fewer are drawn anew, so that they too are spread over the whole range.
+    room = int(min(len(wanted), spending.left("probes")))
+    places = drawn(split, task.feature, room, task.seed) if room else []
+    # In no order of the corpus: what the clock leaves out is then as spread as what it does not.
+    order = np.random.default_rng([task.seed, task.feature]).permutation(len(places))
+    same = _as_the_corpus_has_them(task.source, split, [places[number] for number in order])
+    found: list[Sampled] = []
+    run = 0
+    for first in range(0, len(same), AT_ONCE):
+        part = same[first : first + AT_ONCE]
+        try:
+            spending.spend("probes", len(part))
+        except BudgetExhausted:
+            break
+        run += len(part)
+        attributed = await circuits.attributed(
+            task.feature, [text for _, text in part], [place.place for place, _ in part]
+        )
+        found += [
+            Sampled(place, one)
+            for (place, _), one in zip(part, attributed, strict=True)
+            if one.activation > 0
+        ]
+    found.sort(key=lambda one: one.at.token)
+    return _Drawn(found, len(wanted), run, room < len(wanted) or run < len(same))
+
+
+def _as_the_corpus_has_them(
+    source: FeatureSource, split: SplitEvidence, places: Sequence[Place]
+) -> list[tuple[Place, str]]:
+    """Those places, with their texts, whose window has the same tokens when it stands alone.
+
+    A window of a longer document may be cut otherwise.
+    """
     windows = [tuple(split.tokens.window(one.window)) for one in places]
     texts = ["".join(window) for window in windows]
-    # A window of a longer document may be cut otherwise when it stands alone.
-    cut = task.source.tokenize(texts)
-    same = [number for number, window in enumerate(windows) if tuple(cut[number]) == window]
-    attributed = await circuits.attributed(
-        task.feature, [texts[number] for number in same], [places[number].place for number in same]
-    )
-    found = [
-        Sampled(places[number], one)
-        for number, one in zip(same, attributed, strict=True)
-        if one.activation > 0
+    return [
+        (place, text)
+        for place, text, window, now in zip(
+            places, texts, windows, source.tokenize(texts), strict=True
+        )
+        if tuple(now) == window
     ]
-    return found, len(places) - len(found)
+
+
+def _why_none(fires: bool, taken: _Drawn) -> str:
+    if not fires:
+        return "The feature never fires on the text at hand, so there is nothing to take apart."
+    if taken.cut and not taken.run:
+        return "The budget left no text to be taken apart."
+    return "None of its contexts could be run again as the corpus has them."
 
 
 def _clusters(samples: Sequence[Sampled], seed: int) -> list[list[Sampled]]:
@@ -110,14 +163,19 @@ def _clusters(samples: Sequence[Sampled], seed: int) -> list[list[Sampled]]:
 
 async def _graph(
     circuits: Circuits,
-    feature: int,
+    task: Task,
     clusters: Sequence[Sequence[Sampled]],
     rule: Rule,
     split: SplitEvidence,
 ) -> CircuitGraph:
+    """The graph of all clusters; once the time has ended, without the tokens that they promote."""
     groups: list[GraphGroup] = []
     for members in clusters:
-        promoted = await _promoted(circuits, feature, members, split)
+        promoted = (
+            await _promoted(circuits, task.feature, members, split)
+            if task.spending.has_time()
+            else None
+        )
         groups.append(group_of(_name(members, rule, split), members, promoted))
     return CircuitGraph(groups=tuple(groups))
 
@@ -176,17 +234,23 @@ def _notes(graph: CircuitGraph) -> list[str]:
     return notes
 
 
-def _sums(samples: Sequence[Sampled], lost: int) -> list[str]:
-    """Whether the terms add up, and what was left out."""
+def _sums(taken: _Drawn) -> list[str]:
+    """Whether the terms add up, how many texts were run, and what was left out."""
+    samples = taken.samples
     gaps = [
         abs(one.found.total - one.found.pre_activation) / abs(one.found.pre_activation)
         for one in samples
         if one.found.pre_activation
     ]
     notes = [f"The terms add up to the pre-activation to {max(gaps, default=0.0):.1e} (relative)."]
-    if lost:
+    if taken.cut:
         notes.append(
-            f"{lost} of {lost + len(samples)} places were left out: their text is cut otherwise, or "
+            f"The budget ended after {taken.run} of {taken.wanted} places (each text that "
+            f"is run again is a probe)."
+        )
+    elif lost := taken.wanted - len(samples):
+        notes.append(
+            f"{lost} of {taken.wanted} places were left out: their text is cut otherwise, or "
             f"does not fire, when the model runs in float32."
         )
     return notes

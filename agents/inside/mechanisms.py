@@ -8,7 +8,7 @@ on the `explain` split (`rules.fitting`), as everywhere in the rule language.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,14 +61,24 @@ class Sampled:
         return [int(source) - last for source in np.flatnonzero(brought[:last] >= enough)]
 
 
-def clauses_of(clusters: Sequence[Sequence[Sampled]], sample: Sample) -> list[Clause]:
-    """At most a clause for each cluster, the strongest first; none for those that none is worth."""
+def clauses_of(
+    clusters: Sequence[Sequence[Sampled]],
+    sample: Sample,
+    has_time: Callable[[], bool] = lambda: True,
+) -> tuple[list[Clause], bool]:
+    """At most a clause for each cluster, the strongest first; none for those that none is worth.
+
+    has_time: asked before each candidate; once it says no, the best so far stand. And whether all
+    candidates were tried.
+    """
     clauses: list[Clause] = []
     for members in clusters:
         room = MAX_CONDITIONS - sum(len(clause.conditions) for clause in clauses)
         now = cost(sample, Rule(clauses=tuple(clauses)))
         best = clauses
         for candidate in _candidates(members, sample) if room else ():
+            if not has_time():
+                return _merged(prune(sample, best)), False
             if len(candidate.conditions) > room:
                 continue
             fitted = refit(sample, [*clauses, candidate])
@@ -76,7 +86,7 @@ def clauses_of(clusters: Sequence[Sequence[Sampled]], sample: Sample) -> list[Cl
             if price < now:
                 best, now = fitted, price
         clauses = best
-    return _merged(prune(sample, clauses))
+    return _merged(prune(sample, clauses)), True
 
 
 def _merged(clauses: Sequence[Clause]) -> list[Clause]:

@@ -1,8 +1,8 @@
 """The explainer `weightlens`: the tokens that a feature's weights name, each tried once in the model.
 
 WeightLens (Golimblevskaia et al. 2025, arXiv 2510.14936, section 3): tokens that stand out of the
-feature's token vector, and those that upstream features hand on, are candidates; each is run alone,
-after the BOS token, and kept where the feature fires on it. No corpus is read: it gives only the
+feature's token vector, and those that upstream features hand on, are candidates; each is run alone
+(after the BOS token, where the SAE has one) and kept where the feature fires on it. No corpus is read: it gives only the
 unit that activations are measured in. What differs from the paper: the threshold is calibrated on
 random directions, and not a fixed z; what found tokens explain of the vector is taken away, and it
 is looked again (see `sagescope.sae.inside.outliers`). That no token stands out, or fires, is an answer.
@@ -73,7 +73,10 @@ class WeightLens:
         except BudgetExhausted:
             status = "out_of_budget"
         loop.judge()
-        return loop.conclusion(_validated(candidates, loop, notes), status)
+        where = (
+            "after the BOS token" if vector.has_bos else "as the whole text, without a BOS token"
+        )
+        return loop.conclusion(_validated(candidates, loop, notes, where), status)
 
 
 def _alone(token: str) -> ProbeDesign:
@@ -81,15 +84,18 @@ def _alone(token: str) -> ProbeDesign:
 
 
 def _validated(
-    candidates: dict[str, OutlierToken], loop: Investigation, notes: Sequence[str]
+    candidates: dict[str, OutlierToken], loop: Investigation, notes: Sequence[str], where: str
 ) -> Explanation:
-    """The explanation by the candidates that fired, each with what it reached."""
+    """The explanation by the candidates that fired, each with what it reached.
+
+    where: how they stood in the texts that were run.
+    """
     notebook = loop.notebook
     tried = {notebook.probes[one.probe].text: one for one in notebook.outcomes}
     unit = notebook.stats.typical_max or max((one.maximum for one in tried.values()), default=0.0)
     fired = [one for token, one in candidates.items() if _fires(tried.get(token), loop)]
     silent = [token for token in tried if not _fires(tried[token], loop)]
-    told = [*notes, f"{len(fired)} of {len(tried)} tokens that stand out fire after the BOS token."]
+    told = [*notes, f"{len(fired)} of {len(tried)} tokens that stand out fire {where}."]
     if silent:
         told.append(f"Stand out and do not fire there: {quoted([*map(visible, silent)])}.")
     if not fired:
@@ -155,7 +161,7 @@ def _origin(vector: TokenVector) -> list[str]:
     """Where the tokens come from: upstream features, the largest share first."""
     if not vector.upstream:
         return []
-    shown = ", ".join(f"{one.sae}/{one.index} ({one.share:.2f})" for one in vector.upstream[:5])
+    shown = ", ".join(f"{one.sae}/{one.index} ({one.share:+.2f})" for one in vector.upstream[:5])
     return [f"Upstream features that stand out, with their shares: {shown}."]
 
 

@@ -35,6 +35,7 @@ class Attribution:
     float32 [n]. activation: of the feature there. value, baseline: the pre-activation with the text
     as it is, and with all tokens replaced; for integrated gradients, the values add up to their
     difference. gap: by how much they do not, as a share of that difference, None for other methods.
+    rows: how many rows of tokens were run for it.
     """
 
     tokens: tuple[str, ...]
@@ -43,6 +44,7 @@ class Attribution:
     value: float
     baseline: float
     gap: float | None = None
+    rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -61,18 +61,22 @@ class ModelAttributions:
             empty = self._replaced(whole)
             value, baseline = self._values(feature, ids, torch.stack([whole, empty])).tolist()
             activation = float(self._activations(feature, ids, whole[None])[0])
-            gap = None
+            gap, rows = None, 3  # twice as it is, once with all replaced
             if method == "occlusion":
                 found = self._occluded(feature, ids, whole, empty, value)
+                rows += len(ids)
             elif method == "gradient-x-input":
                 found = (self._gradients(feature, ids, whole[None])[0] * whole).sum(-1)
+                rows += 1
             elif method == "integrated-gradients":
-                found, gap = self._integrated(feature, ids, whole, empty, value - baseline)
+                difference = value - baseline
+                found, gap, steps = self._integrated(feature, ids, whole, empty, difference)
+                rows += steps
             else:
                 draw = torch.Generator().manual_seed(feature + sum(ids))
                 found = torch.randn(len(ids), generator=draw)
         values = found[self._skip :].float().cpu().numpy()
-        return Attribution(kept, values, activation, value, baseline, gap)
+        return Attribution(kept, values, activation, value, baseline, gap, rows)
 
     def _occluded(
         self, feature: int, ids: list[int], whole: torch.Tensor, empty: torch.Tensor, value: float
@@ -90,10 +94,12 @@ class ModelAttributions:
         whole: torch.Tensor,
         empty: torch.Tensor,
         difference: float,
-    ) -> tuple[torch.Tensor, float]:
-        """float32 [n] and the gap; by Gauss-Legendre quadrature, with more steps as they are needed."""
-        steps = STEPS
+    ) -> tuple[torch.Tensor, float, int]:
+        """float32 [n], the gap, and the steps made; by Gauss-Legendre quadrature, with more steps as
+        they are needed."""
+        steps, made = STEPS, 0
         while True:
+            made += steps
             places, weights = np.polynomial.legendre.leggauss(steps)
             alphas = torch.as_tensor((places + 1) / 2, dtype=torch.float32, device=whole.device)
             path = empty + alphas[:, None, None].to(whole.dtype) * (whole - empty)
@@ -103,7 +109,7 @@ class ModelAttributions:
             found = (mean * (whole - empty).float()).sum(-1)
             gap = abs(float(found.sum()) - difference) / max(abs(difference), 1e-9)
             if gap <= GAP or steps >= MOST_STEPS:
-                return found, gap
+                return found, gap, made
             steps *= 2
 
     def _curves(

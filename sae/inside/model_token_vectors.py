@@ -1,7 +1,7 @@
 """Token vectors of an SAE on its subject model (see `token_vectors`).
 
 E[t] is the token's embedding for features of the first block. Behind it, E[t] is what the first
-block makes of the token alone, after the BOS token: its MLP rewrites every token, and where
+block makes of the token alone, after the BOS token where the SAE has one: its MLP rewrites every token, and where
 embedding and unembedding share their weights, hardly a later feature reads the raw embedding. It
 takes one pass of the vocabulary through one block, once.
 """
@@ -98,20 +98,24 @@ class ModelTokenVectors:
         everything = [direct, *above.values()]
         total = sum(float(abs(one.values).sum()) for one in everything) or 1.0
         handed = [
-            UpstreamFeature(name, int(index), float(z), float(abs(value)) / total)
+            UpstreamFeature(name, int(index), float(z), float(value) / total)
             for name, one in above.items()
             for index, z, value in zip(one.rows, one.z, one.values, strict=True)
         ]
         handed = sorted(handed, key=lambda one: -one.share)[:UPSTREAM]
         shares: dict[int, list[tuple[float, float, str]]] = defaultdict(list)
         for id, z, value in zip(direct.rows, direct.z, direct.values, strict=True):
-            shares[int(id)].append((float(abs(value)) / total, float(z), ""))
+            shares[int(id)].append((float(value) / total, float(z), ""))
         for one in handed:
             for token in self._above[one.sae]._found(one.index, most).tokens:
                 through = token.through or f"{one.sae}/{one.index}"
                 shares[token.id].append((one.share * token.share, token.z, through))
         return TokenVector(
-            self._tokens(shares, most), tuple(handed), self._embedding.threshold, direct.highest
+            self._tokens(shares, most),
+            tuple(handed),
+            self._embedding.threshold,
+            direct.highest,
+            self.reader.prepend_bos,
         )
 
     def _tokens(
@@ -143,7 +147,7 @@ class ModelTokenVectors:
         return Rows(self._after_first_block(), self._read)
 
     def _after_first_block(self) -> torch.Tensor:
-        """[vocabulary, d_model]: what the first block makes of each token, behind the BOS token."""
+        """[vocabulary, d_model]: what the first block makes of each token, behind the BOS token if any."""
         subject = self.reader.subject
         at = subject.hook_point("blocks.0.hook_out")
         ids = torch.arange(len(subject.tokenizer))[:, None]

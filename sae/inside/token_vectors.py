@@ -25,8 +25,10 @@ class OutlierToken:
     """A token that stands out of a feature's token vector.
 
     token, id: its string and number. alone: whether its string, as a text, is this one token. z:
-    standard deviations above the mean of the vocabulary, when it stood out first. share: its part
-    of all that stands out. through: the upstream feature that handed it on ("SAE/INDEX"), "" for
+    standard deviations above the mean of the vocabulary, when it stood out first. share: what it
+    adds (its product, less the mean of the vocabulary), as a share of the absolute sum of all that
+    stands out; below 0 where it takes away, and stood out only once what other tokens explain was
+    taken from the vector. through: the upstream feature that handed it on ("SAE/INDEX"), "" for
     one that the embedding names.
     """
 
@@ -54,13 +56,15 @@ class TokenVector:
 
     tokens: that stand out, the largest share first. upstream: features that do, likewise. threshold:
     z from which a token stands out, such that one of twenty random directions has such a token.
-    highest: the largest z of the vocabulary.
+    highest: the largest z of the vocabulary. has_bos: whether a text begins with the BOS token where
+    the SAE reads it, so that a token alone stands after that.
     """
 
     tokens: tuple[OutlierToken, ...]
     upstream: tuple[UpstreamFeature, ...]
     threshold: float
     highest: float
+    has_bos: bool
 
 
 class TokenVectors(Protocol):

@@ -172,6 +172,24 @@ def test_hints_take_a_part_of_the_probes_and_no_more(inside):
     assert found.spent["probes"] <= 40
 
 
+class Capped(Says):
+    """Keeps the caps that it was given."""
+
+    async def explain(self, task):
+        self.caps = task.spending.budget
+        return await super().explain(task)
+
+
+def test_hints_take_a_part_of_the_seconds_and_no_more(inside):
+    first, second = Capped("boat"), Capped("harbour")
+    inside(first=first, second=second)
+    concluded("sage+first+second", budget=Budget(seconds=8000))
+    assert 999 < first.caps.seconds <= 1000
+    assert 1000 < second.caps.seconds <= 2000
+    concluded("sage+first", budget=Budget())
+    assert first.caps.seconds is None
+
+
 def test_what_is_kept_is_not_asked_again(inside):
     says = Says("harbour", texts=4)
     inside(says=says)

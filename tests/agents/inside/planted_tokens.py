@@ -61,10 +61,11 @@ def source(
     hook: str = "blocks.0.hook_resid_pre",
     tokens: int = TOKENS,
     words: int = 40,
+    has_bos: bool = True,
 ) -> ModelSource:
     """A standard SAE with these encoder rows [features, width] and biases, by default on embeddings.
 
-    tokens, words: of the corpus (see `texts`).
+    tokens, words: of the corpus (see `texts`). has_bos: whether the SAE reads behind a BOS token.
     """
     import warnings
 
@@ -78,7 +79,7 @@ def source(
                 d_in=rows.shape[1],
                 d_sae=len(rows),
                 apply_b_dec_to_input=False,
-                metadata=SAEMetadata(hook_name=hook, context_size=CONTEXT, prepend_bos=True),
+                metadata=SAEMetadata(hook_name=hook, context_size=CONTEXT, prepend_bos=has_bos),
             )
         )
     with torch.no_grad():

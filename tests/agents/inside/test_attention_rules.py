@@ -87,6 +87,8 @@ def test_skip_grams_beat_keys_alone(conclusions, seed):
     keys_alone = unigram(inputs, asyncio.run(source.attention.values(0)), judged)
     assert fit.f1 >= 0.8, (fit, keys_alone)
     assert fit.f1 >= keys_alone.f1 + 0.3, (fit, keys_alone)
+    [note] = [note for note in conclusion.explanation.notes if "keys alone (unigram)" in note]
+    assert "chosen by their F1 on this split" in note
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -109,6 +109,9 @@ def test_a_budget_is_kept(pair):
     assert found.status == "out_of_budget"
     assert found.spent["probes"] == 3
     assert any("after 3 of" in note for note in found.explanation.notes)
+    # Three of at most 32 tokens and the BOS token, each token left out once.
+    [rows] = [note for note in found.explanation.notes if "rows of tokens ran" in note]
+    assert 3 * 4 < int(rows.split("; ")[1].split()[0]) <= 3 * (33 + 3)
 
 
 def test_a_source_without_a_model_says_why():

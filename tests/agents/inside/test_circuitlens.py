@@ -88,9 +88,9 @@ class PlantedCircuits:
         return PromotedHere((TokenWeight(" loan", 1, 0.5),), (TokenWeight(" tree", 2, -0.5),))
 
 
-def task_on(source, recorded) -> Task:
+def task_on(source, recorded, spending=None) -> Task:
     return Task(
-        source, 0, Mind("rules"), Spending(Budget()), 0,
+        source, 0, Mind("rules"), spending or Spending(Budget()), 0,
         lambda kind, *records: recorded.extend((kind, one) for one in records),
     )  # fmt: skip
 
@@ -136,6 +136,59 @@ def test_the_graph_adds_up_and_names_what_the_head_reads(explained):
     heads = [node for group in graph.groups for node in group.nodes if node.kind == "head"]
     assert [node.name for node in heads] == ["head 1.2"]
     assert "“river”" in heads[0].detail
+
+
+class CountedCircuits(PlantedCircuits):
+    """Counts the texts that are run. Each pass takes so many seconds of a feature's spending."""
+
+    def __init__(self, spending: Spending, takes: float):
+        super().__init__()
+        self.spending, self.takes, self.passes = spending, takes, []
+
+    async def attributed(self, feature, texts, places):
+        self.passes.append(len(texts))
+        self.spending.started -= self.takes
+        return await super().attributed(feature, texts, places)
+
+
+def explained_within(budget, takes=0.0):
+    source = FunctionSource(planted, 1, corpus())
+    spending, recorded = Spending(budget), []
+    source.circuits = CountedCircuits(spending, takes)
+    conclusion = asyncio.run(CircuitLens().explain(task_on(source, recorded, spending)))
+    return conclusion, source.circuits.passes, recorded
+
+
+def test_each_text_that_is_run_again_is_a_probe():
+    conclusion, passes, _ = explained_within(Budget())
+    assert conclusion.status == "concluded"
+    assert conclusion.spent["probes"] == sum(passes) == 100
+
+
+def test_a_budget_of_probes_is_kept():
+    conclusion, passes, _ = explained_within(Budget(probes=40))
+    assert conclusion.status == "out_of_budget"
+    assert conclusion.spent["probes"] == sum(passes) == 40
+    assert len(conclusion.explanation.groups) == 2  # fewer samples tell both mechanisms too
+    assert any("after 40 of 100 places" in note for note in conclusion.explanation.notes)
+
+
+def test_without_a_probe_nothing_runs():
+    conclusion, passes, _ = explained_within(Budget(probes=0))
+    assert conclusion.status == "out_of_budget"
+    assert passes == []
+    assert "budget" in conclusion.explanation.description
+
+
+def test_the_seconds_end_it_with_what_it_has():
+    """The second pass ends the time there is: nothing more runs, and what it has is recorded."""
+    conclusion, passes, recorded = explained_within(Budget(seconds=1e4), takes=6e3)
+    assert conclusion.status == "out_of_budget"
+    assert len(passes) == 2
+    assert conclusion.spent["probes"] == sum(passes) < 100
+    ((kind, graph),) = recorded
+    assert kind == "circuit"
+    assert sum(group.samples for group in graph.groups) == sum(passes)
 
 
 def test_a_source_without_circuits_says_what_to_use_instead():

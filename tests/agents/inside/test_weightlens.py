@@ -130,6 +130,22 @@ def test_a_budget_is_kept(plant):
     assert len(tokens_of(found.explanation.rule)) <= 2
 
 
+@pytest.mark.parametrize("has_bos", [True, False])
+def test_it_says_how_tokens_stood_in_the_texts(has_bos, tmp_path):
+    import transformers
+
+    folder = planted.save_model(tmp_path, 5)
+    weight = transformers.AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight
+    row = weight[[7]].detach()
+    bias = -0.9 * (row**2).sum(1)
+    with planted.source(folder, row, bias, folder, has_bos=has_bos) as source:
+        found = explained(source, 0).explanation
+    assert numbers(tokens_of(found.rule)) == {7}
+    [note] = [note for note in found.notes if note.startswith("1 of 1")]
+    assert ("after the BOS token" in note) is has_bos
+    assert ("without a BOS token" in note) is not has_bos
+
+
 def test_a_source_without_weights_says_why():
     with pytest.raises(SAEError, match="not the weights behind them"):
         explained(source_of(on_words("boat")), 0)

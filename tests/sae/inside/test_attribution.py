@@ -45,6 +45,16 @@ def test_integrated_gradients_are_complete(family, architecture, subject, gpt2_s
         assert found.gap <= 0.01
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_are_those_that_run(method, subject, monkeypatch):
+    ran = []
+    run = subject.from_embeddings
+    monkeypatch.setattr(
+        subject, "from_embeddings", lambda ids, *rest: ran.append(len(ids)) or run(ids, *rest)
+    )
+    assert attributed(reader_on(subject), TEXT, method).rows == sum(ran)
+
+
 def test_occlusion_is_the_fall_by_hand(subject):
     reader = reader_on(subject)
     found = attributed(reader, TEXT, "occlusion")

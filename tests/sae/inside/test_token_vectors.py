@@ -113,6 +113,31 @@ def test_folded_decoder_norms_name_the_same_tokens(subject):
     assert one.highest == pytest.approx(other.highest, rel=1e-4)
 
 
+def test_a_token_that_takes_away_has_a_share_below_zero(subject):
+    """w = 3a + b with b nearly against a: b stands out once a is explained away, and yet w · b < 0."""
+    weight = subject.model.get_input_embeddings().weight
+    plain = weight.data.clone()
+    try:
+        with torch.no_grad():
+            a, other = weight[300].clone(), torch.randn(tiny.WIDTH)
+            across = other - a * (other @ a) / (a @ a)
+            b = 2 * (-0.8 * a + 0.6 * across * a.norm() / across.norm())
+            weight[301] = b
+        reader = pointed(reader_on(subject), torch.stack([3 * a, b / 2]))
+        assert (b @ reader.sae.module.W_enc[:, 5]).item() < 0
+        shares = {one.id: one.share for one in found_by(ModelTokenVectors(reader)).tokens}
+    finally:
+        weight.data = plain
+    assert shares[300] > 0 > shares[301]
+    assert sum(map(abs, shares.values())) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("prepended", [True, False])
+def test_it_says_whether_there_is_a_bos_token(prepended, subject):
+    reader = reader_on(subject, metadata={"prepend_bos": prepended})
+    assert found_by(ModelTokenVectors(reader)).has_bos is prepended
+
+
 def test_upstream_features_hand_on_their_tokens(subject):
     """A transcoder's feature that stands out in what a later feature reads names its tokens."""
     below = reader_on(subject, "transcoder", "blocks.0.mlp.hook_in", "below", features=200)
