@@ -1,18 +1,23 @@
-"""Where the attention heads of one layer look, and which of them looks furthest from the trivial.
+"""Where the attention heads of one layer look, and how much there is in what they bring.
 
     python benchmarks/heads.py [--layer N] [--tokens N] [--json]
 
-For each head of the layer (default 0): the mean share of attention that goes to the beginning of
-sequence, to the token itself, to the one before it, and elsewhere, over tokens of
-`builtin:english#held-out` (default 20,000, in windows of 128, BOS before each). The head that
-`make circuits` trains an SAE on is the one with the most attention elsewhere: rules of keys and
-queries can say something of such a head that a rule of single tokens cannot.
+For each head of the layer (default 0), over tokens of `builtin:english#held-out` (default 20,000, in
+windows of 128, BOS before each):
+
+- the mean share of attention that goes to BOS, to the token itself, to the one before it, and elsewhere;
+- of what it brings (`hook_z`), the share of the mean square that is not the mean, and the dimensions
+  that the rest spreads over (participation ratio of the covariance's eigenvalues, (Σλ)² / Σλ²).
+
+`make circuits` trains an SAE on the head of block 0 whose output spreads over the most dimensions: a
+head that looks everywhere alike brings the same always, and leaves an SAE nothing to take apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from itertools import islice
 
 import torch
@@ -28,31 +33,34 @@ KINDS = ("bos", "itself", "before", "elsewhere")
 def main() -> None:
     asked = _arguments()
     subject = SubjectModel.load("smollm2-135m-instruct")
-    shares = looked(subject, asked.layer, asked.tokens)
-    best = int(shares[:, KINDS.index("elsewhere")].argmax())
+    windows = list(islice(_windows(subject), max(1, asked.tokens // WINDOW)))
+    shares, brought = looked(subject, asked.layer, windows), read(subject, asked.layer, windows)
+    spread = [(varies(one), dimensions(one)) for one in brought]
+    best = max(range(len(spread)), key=lambda head: spread[head][1])
     for head, row in enumerate(shares.tolist()):
-        found = dict(zip(KINDS, row, strict=True))
-        if asked.json:
-            print(json.dumps({"layer": asked.layer, "head": head, "most": head == best, **found}))
-        else:
-            told = "  ".join(f"{kind} {share:.3f}" for kind, share in found.items())
-            print(f"{asked.layer}.{head}  {told}{'  <- most elsewhere' if head == best else ''}")
+        found = {"layer": asked.layer, "head": head, **dict(zip(KINDS, row, strict=True))}
+        found |= {"varies": spread[head][0], "dimensions": spread[head][1], "taken": head == best}
+        print(json.dumps(found) if asked.json else _line(found))
 
 
-def looked(subject: SubjectModel, layer: int, tokens: int) -> torch.Tensor:
-    """Mean shares [heads, 4] of attention, in the order of KINDS; tokens are counted without BOS."""
-    hook = f"blocks.{layer}.attn.hook_pattern"
+def looked(subject: SubjectModel, layer: int, windows: list[torch.Tensor]) -> torch.Tensor:
+    """Mean shares [heads, 4] of attention, in the order of KINDS; BOS itself asks nothing."""
     total, seen = torch.zeros(1), 0
-    for ids in _windows(subject, tokens // WINDOW):
+    for ids in windows:
         patterns: list[torch.Tensor] = []
         with torch.inference_mode():
             subject.bridge.run_with_hooks(
                 ids[None].to(subject.device),
                 return_type=None,
                 stop_at_layer=layer + 1,
-                fwd_hooks=[(hook, lambda made, hook, kept=patterns: kept.append(made[0].float()))],
+                fwd_hooks=[
+                    (
+                        f"blocks.{layer}.attn.hook_pattern",
+                        lambda made, hook, kept=patterns: kept.append(made[0].float()),
+                    )
+                ],
             )
-        pattern = patterns[0][:, 1:]  # [heads, queries, keys]: BOS asks nothing
+        pattern = patterns[0][:, 1:]  # [heads, queries, keys]
         bos = pattern[:, :, 0].sum(1)
         itself = pattern[:, :, 1:].diagonal(dim1=1, dim2=2).sum(1)
         before = pattern[:, 1:, 1:-1].diagonal(dim1=1, dim2=2).sum(1)
@@ -62,15 +70,36 @@ def looked(subject: SubjectModel, layer: int, tokens: int) -> torch.Tensor:
     return total / seen
 
 
-def _windows(subject: SubjectModel, count: int):
-    """`count` windows of BOS and WINDOW tokens each, from documents that are long enough."""
+def read(subject: SubjectModel, layer: int, windows: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What each head brings: [tokens, d_head] a head."""
+    at = subject.hook_point(f"blocks.{layer}.attn.hook_z")
+    heads = subject.model.config.get_text_config().num_attention_heads
+    found = [subject.activations(ids[None], at)[0, 1:].float().cpu() for ids in windows]
+    return list(torch.cat(found).unflatten(1, (heads, -1)).unbind(1))
 
-    def all_windows():
-        for _, found in tokenized(load_corpus("builtin:english#held-out"), subject):
-            for start in range(0, len(found.ids) - WINDOW + 1, WINDOW):
-                yield torch.tensor([subject.bos_id, *found.ids[start : start + WINDOW]])
 
-    return islice(all_windows(), count)
+def varies(brought: torch.Tensor) -> float:
+    """The share of the mean square that is not the mean's."""
+    return 1 - float(brought.mean(0).square().sum() / brought.square().sum(1).mean())
+
+
+def dimensions(brought: torch.Tensor) -> float:
+    """Participation ratio of the eigenvalues of the covariance."""
+    eigenvalues = torch.linalg.svdvals(brought - brought.mean(0)).square()
+    return float(eigenvalues.sum() ** 2 / eigenvalues.square().sum())
+
+
+def _line(found: dict) -> str:
+    shares = "  ".join(f"{kind} {found[kind]:.3f}" for kind in KINDS)
+    rest = f"varies {found['varies']:.3f}  dimensions {found['dimensions']:.1f}"
+    return f"{found['layer']}.{found['head']}  {shares}  {rest}{'  <-' if found['taken'] else ''}"
+
+
+def _windows(subject: SubjectModel) -> Iterator[torch.Tensor]:
+    """Windows of BOS and WINDOW tokens each, of documents that are long enough."""
+    for _, found in tokenized(load_corpus("builtin:english#held-out"), subject):
+        for start in range(0, len(found.ids) - WINDOW + 1, WINDOW):
+            yield torch.tensor([subject.bos_id, *found.ids[start : start + WINDOW]])
 
 
 def _arguments() -> argparse.Namespace:
