@@ -38,5 +38,5 @@ train head --arch topk --k 8 --aux-until 1 --hook-point blocks.0.attn.hook_z --h
 
 compare transcoder weightlens attribution circuitlens sage sage:no-probes \
     sage+weightlens+circuitlens+attribution
-compare head weightlens attribution circuitlens attention-rules sage sage:no-probes \
+compare head attribution circuitlens attention-rules sage sage:no-probes \
     sage+attention-rules+circuitlens+attribution
