@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.budget import Budget
-from ...agents.explainers import explainer_named, usual_budget
+from ...agents import explainers as explaining
 from ...agents.minds.choice import Mind
 from ...sae.errors import BenchmarkError
 from ...sae.source import FeatureSource
@@ -51,11 +51,15 @@ def run_benchmark(
     the manifest's, for now. random_weights: how many features of the model with random weights
     stand beside each run, None for as many as suit the mind. Raises BenchmarkError where source,
     simulator or features are not what the manifest was frozen on, UnknownName for an unknown
-    explainer or mind, JournalError where a run of that name has other settings.
+    explainer or mind, MindError for an explainer that needs a language model and gets none, SAEError for
+    one that makes no sense on the source, PriceError for a cap on money and a model without a known
+    price, JournalError where a run of that name has other settings.
     """
-    explainer_named(explainer)
     thinker = Mind(mind)
+    explaining.check(explainer, thinker)
+    explaining.check_source(explainer, source)
     thinker.check()
+    thinker.check_price(budget, run_budget)
     for seed in seeds or ():
         if seed not in manifest.seeds:
             known = ", ".join(map(str, manifest.seeds))
@@ -70,7 +74,7 @@ def run_benchmark(
             manifest.features if features is None else features,
             explainer,
             mind,
-            budget or usual_budget(explainer, thinker.is_language_model),
+            budget or explaining.usual_budget(explainer, thinker.is_language_model),
             seed,
             scorers=[one.name for one in manifest.scorers],
             concurrency=concurrency,

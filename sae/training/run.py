@@ -28,6 +28,7 @@ from . import kept
 from .card import write_card
 from .settings import TrainSettings
 from .stream import ActivationStream
+from .unbroken import unbroken
 from .windows import ModelWindows, Windows
 
 #: The file that holds the settings of a training, and the one with all that follows from them.
@@ -98,6 +99,8 @@ class _Trainer(SAETrainer[Any, Any]):
         self.settings, self.stream = settings, stream
         self.unexplained: float | None = None
         self._out = out
+        #: Steps without firing that make a latent dead.
+        self._silent = max(10, 200_000 // settings.batch)
         steps = settings.tokens // settings.batch
         super().__init__(
             SAETrainerConfig(
@@ -107,7 +110,7 @@ class _Trainer(SAETrainer[Any, Any]):
                 lr_end=settings.learning_rate / 10,
                 lr_warm_up_steps=steps // 20,
                 lr_decay_steps=steps * 3 // 10,
-                dead_feature_window=max(10, 200_000 // settings.batch),
+                dead_feature_window=self._silent,
                 # The L0 that is kept is of the steps since this was full last.
                 feature_sampling_window=max(1, min(1000, steps // 10)),
                 n_batches_for_norm_estimate=max(1, min(64, steps // 10)),
@@ -127,23 +130,30 @@ class _Trainer(SAETrainer[Any, Any]):
         if self.activation_scaler.scaling_factor is None:
             self.activation_scaler.scaling_factor = self._scale()
         revived_until = round(self.settings.aux_until * self.cfg.total_training_steps)
-        window = self.cfg.dead_feature_window
         output = None
-        while self.n_training_samples < self.cfg.total_training_samples:
-            if self.n_training_steps >= revived_until:  # from here on, none counts as dead
-                self.cfg.dead_feature_window = self.cfg.total_training_steps
-            self.maybe_reset_sparsity()
-            output = self.step(next(self.data_provider))
-            self._checkpoint_if_needed()
-            self.n_training_steps += 1
-            shown.advance(self.settings.batch)
-            if self.n_training_steps % SHOWN_EVERY == 0:
-                shown.tell(**self._figures(output))
+        try:
+            while self.n_training_samples < self.cfg.total_training_samples:
+                if self.n_training_steps >= revived_until:  # from here on, none counts as dead
+                    self.cfg.dead_feature_window = self.cfg.total_training_steps
+                self.maybe_reset_sparsity()
+                batch = next(self.data_provider)
+                with unbroken():
+                    output = self.step(batch)
+                    self.n_training_steps += 1
+                    self._checkpoint_if_needed()
+                shown.advance(self.settings.batch)
+                if self.n_training_steps % SHOWN_EVERY == 0:
+                    shown.tell(**self._figures(output))
+        except BaseException as stopped:
+            if output is not None and not isinstance(stopped, Exception):
+                with unbroken():
+                    self.save_checkpoint(str(self.n_training_samples))
+            raise
         if output is not None:  # none where the last checkpoint was the end
             self.unexplained = _unexplained(output)
         self.sae.fold_activation_norm_scaling_factor(self.activation_scaler.scaling_factor)
         self.activation_scaler.scaling_factor = None
-        self.cfg.dead_feature_window = window  # dead is again what did not fire for so long
+        self.cfg.dead_feature_window = self._silent  # dead is again what did not fire for so long
         self.set_final_sae_metadata()
         return self.sae
 
@@ -163,7 +173,7 @@ class _Trainer(SAETrainer[Any, Any]):
         return {
             "loss": f"{output.loss.item():.3g}",
             "L0": f"{output.feature_acts.bool().float().sum(-1).mean().item():.1f}",
-            "dead": f"{self.dead_neurons.float().mean().item():.1%}",
+            "dead": f"{(self.n_forward_passes_since_fired > self._silent).float().mean().item():.1%}",
         }
 
     def _keep_only(self, checkpoint_path: Path | None) -> None:

@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import signal
 
 import pytest
 import tiny
+import torch
 
 from sagescope.sae.encoder import LatentReader
 from sagescope.sae.errors import CorpusError, SAEError, SagescopeError
 from sagescope.sae.loading import load_sae
+from sagescope.sae.progress import Bar
 from sagescope.sae.subject import SubjectModel
 from sagescope.sae.training import TrainSettings
 from sagescope.sae.training.kept import Kept
@@ -78,6 +81,57 @@ def test_training_goes_on_from_its_checkpoint(settings, tmp_path, monkeypatch):
     train(settings, tmp_path / "broken")
     assert 0 < len(calls) < whole
     assert load_sae(str(tmp_path / "broken")).n_features == 64
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_waits_for_the_step_and_loses_none(number, settings, tmp_path, monkeypatch):
+    class Ended(BaseException):
+        """What the commands make of SIGTERM."""
+
+    def end(*_):
+        raise Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    run, steps = torch.optim.Adam.step, []
+
+    def stopped_in_the_middle(self, *asked):
+        steps.append(1)
+        if len(steps) == 21:
+            signal.raise_signal(number)
+        return run(self, *asked)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", stopped_in_the_middle)
+    settings = dataclasses.replace(settings, checkpoints=0)
+    try:
+        with pytest.raises((KeyboardInterrupt, Ended)):
+            train(settings, tmp_path / "broken")
+        handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handlers == (signal.default_int_handler, end)
+    assert [one.name for one in (tmp_path / "broken" / "checkpoints").iterdir()] == [str(21 * 64)]
+    train(settings, tmp_path / "broken")
+    assert len(steps) == settings.tokens // 64  # each step once
+
+
+class Shown(Bar):
+    """A progress bar that keeps the share of dead latents that it was told last."""
+
+    dead = ""
+
+    def tell(self, **figures):
+        """Keep it."""
+        self.dead = figures["dead"]
+
+
+def test_latents_that_nothing_revives_are_told_as_dead(settings, tmp_path):
+    latents = {"width": 512, "k": 1, "aux_until": 0.0, "buffer": 2048}
+    settings = dataclasses.replace(settings, tokens=1024 * 220, batch=1024, **latents)
+    shown = Shown("Training", settings.tokens, shown=False)
+    folder = train(settings, tmp_path / "trained", shown=shown)
+    metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
+    assert metadata["num_dead_features"] > 0
+    assert shown.dead == f"{metadata['num_dead_features'] / 512:.1%}"
 
 
 class Recorded:

@@ -19,7 +19,14 @@ from sagescope.experiments.leaderboard.manifest import (
     write_manifest,
 )
 from sagescope.experiments.results import results_of
-from sagescope.sae.errors import BenchmarkError, FeatureError, JournalError, UnknownName
+from sagescope.sae.errors import (
+    BenchmarkError,
+    FeatureError,
+    JournalError,
+    MindError,
+    SAEError,
+    UnknownName,
+)
 
 text = st.text(max_size=20)
 values = st.recursive(
@@ -199,6 +206,18 @@ def test_each_seed_is_a_run(planted, manifest: Manifest):
             run_benchmark(planted.PlantedSource(), two, journal, seeds=[5])
         with pytest.raises(UnknownName):
             run_benchmark(planted.PlantedSource(), two, journal, explainer="sagge")
+
+
+@pytest.mark.parametrize(
+    ("explainer", "why"), [("weightlens", SAEError), ("one-shot:quantiles", MindError)]
+)
+def test_an_explainer_that_makes_no_sense_is_refused_at_once(
+    explainer, why, planted, manifest: Manifest
+):
+    with Journal.open(None) as journal:
+        with pytest.raises(why):
+            run_benchmark(planted.PlantedSource(), manifest, journal, explainer=explainer)
+        assert journal.runs() == []
 
 
 def test_some_features_first(planted, manifest: Manifest):
