@@ -28,7 +28,7 @@ compare() { # NAME EXPLAINERS...
     for explainer in "$@"; do
         sagescope bench run "$manifest" --explainer "$explainer" --journal "$folder/$name.db"
     done
-    sagescope leaderboard build "$folder/$name.db" -m "$manifest" -o "$folder/$name.html"
+    sagescope leaderboard build "$folder/$name.db" -m "$manifest" -o "$folder/$name-leaderboard.html"
 }
 
 mkdir -p "$folder"
@@ -36,7 +36,7 @@ train transcoder --arch transcoder \
     --hook-point blocks.4.mlp.hook_in --hook-point-out blocks.4.hook_mlp_out
 train head --arch topk --k 8 --aux-until 1 --hook-point blocks.0.attn.hook_z --head 3
 
-compare transcoder weightlens attribution circuitlens sage sage:no-probes \
+compare transcoder weightlens attribution circuitlens sage \
     sage+weightlens+circuitlens+attribution
-compare head attribution circuitlens attention-rules sage sage:no-probes \
+compare head attribution circuitlens attention-rules sage \
     sage+attention-rules+circuitlens+attribution
