@@ -9,7 +9,7 @@ bench := $(filter-out benchmarks/scripted.py benchmarks/serve.py benchmarks/faul
 not_everywhere := slow or browser or gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo leaderboard zoo setup test test-slow test-browser bench faults lint format clean
+.PHONY: help demo leaderboard zoo circuits setup test test-slow test-browser bench faults lint format clean
 .NOTPARALLEL: # -j changes nothing: each step keeps the processor busy by itself
 unexport PYTHONHOME PYTHONPATH
 
@@ -24,6 +24,9 @@ leaderboard: setup ## explainers and controls on the demo's SAE and on planted f
 
 zoo: setup ## train eight kinds of SAEs, explain 48 features of each, compare them: hours
 	@$(python) -m sagescope.experiments.cli zoo $(ARGS)
+
+circuits: setup ## train a transcoder and a head SAE, explain 48 features of each by looking inside: hours
+	@sh benchmarks/circuits.sh $(ARGS)
 
 setup: ## make .venv and install everything into it (PYTHON=... chooses the Python)
 	@sh .ci/setup
