@@ -102,8 +102,8 @@ def _scores_of_one(result: Result) -> Table:
 def _cases(cases: Sequence[RuleCase], story: Transcript) -> Iterator[RenderableType]:
     """Each line of the rule, with contexts in which it holds and in which it is blocked."""
     for case in cases:
-        line = Text.assemble((f"{case.kind}  ", "bold"), visible(case.text))
-        figures = "".join(f", {name} {v:.3g}" for name, v in case.figures.items())
+        line = Text.assemble((f"{visible(case.kind)}  ", "bold"), visible(case.text))
+        figures = "".join(f", {visible(name)} {v:.3g}" for name, v in case.figures.items())
         yield line.append(f"  fired on {case.fired:,} of {case.tokens:,}{figures}", "dim")
         for mark, style, contexts in (("✓", "green", case.matches), ("✗", "red", case.blocked)):
             for context in contexts:

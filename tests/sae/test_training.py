@@ -334,7 +334,7 @@ def test_the_dead_that_are_no_longer_revived_still_count(settings, tmp_path):
         batch=1024,
         buffer=2048,
         aux_until=0.1,
-        options={"initial_threshold": 1e6},
+        options={"initial_threshold": 1e6, "soft_steps": 0, "revive_after": 0},
     )
     metadata = load_sae(str(train(settings, tmp_path / "silent"))).module.cfg.metadata
     assert metadata.num_dead_features == 64
