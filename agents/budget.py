@@ -20,8 +20,8 @@ class Budget:
     """Caps for one feature, or for a whole run; None is no cap.
 
     probes: texts run, those of the corpus that an explainer runs again among them; one text is one
-    probe, however many passes are made to measure it. rounds: turns of the loop. calls, tokens: of a language model. seconds: wall
-    clock (the one cap that makes a run depend on the machine; none by default). cost: US dollars.
+    probe, however many passes are made to measure it. rounds: turns of the loop. calls, tokens: of a
+    language model. seconds: wall clock (the one cap that makes a run depend on the machine; none by default). cost: US dollars.
     """
 
     probes: int | None = 160

@@ -70,7 +70,8 @@ class NoLog:
 async def hints_of(task: Task, explainers: Sequence[tuple[str, Explainer]]) -> list[Hint]:
     """What each of some explainers says of a task's feature.
 
-    They share a part of its probes and seconds. Raises what stops a run as a whole (JournalError, ServiceError).
+    They share a part of its probes and seconds. Raises what stops a run as a whole (JournalError,
+    ServiceError).
     """
     found = []
     spending = task.spending
@@ -87,7 +88,7 @@ async def hints_of(task: Task, explainers: Sequence[tuple[str, Explainer]]) -> l
             task.record("circuit", hint.circuit)
         most = max(0.0, most - hint.probes)
         # What was run counts, also where the log answers: so an attempt ends as it would have.
-        spending.add("probes", min(hint.probes, int(spending.left("probes"))))
+        spending.add("probes", int(min(hint.probes, spending.left("probes"))))
         found.append(hint)
     return found
 

@@ -3,7 +3,7 @@
 #
 #     benchmarks/circuits.sh [FOLDER]     (make circuits; FOLDER is circuits/ by default)
 #
-# Plain commands, each of which goes on where it was stopped; all of them take some hours on 2 cores.
+# Plain commands, each of which goes on where it was stopped; all of them take some three hours of one core.
 # What is decided here was decided before any explanation was looked at:
 # - the MLP of block 4, early, since token vectors through the embedding say less with each block;
 # - the head of block 0 whose output spreads over the most dimensions (0.3, as benchmarks/heads.py

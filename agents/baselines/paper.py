@@ -181,7 +181,8 @@ class _Procedure:
         """DESIGN for each, all tests in one pass, ANALYZE for each, UPDATE for each."""
         designs = [(line, await self.step("design", Experiment, line)) for line in lines]
         tested = [(line, test) for line, test in designs if test and test.text.strip()]
-        outcomes = await self.loop.probe(self._designs(tested))
+        tested, probes = self._designs(tested)
+        outcomes = await self.loop.probe(probes)
         analysed: list[_Line] = []
         for (line, _), outcome in zip(tested, outcomes, strict=True):
             found = await self.step("analyze", Analysis, line, outcome=self.shown(outcome))
@@ -194,15 +195,19 @@ class _Procedure:
                 self.update(line, found)
         self.loop.judge()
 
-    def _designs(self, tested: Sequence[tuple[_Line, Experiment]]) -> list[ProbeDesign]:
-        """The tests as probes, cut where they are longer than what the source can run."""
+    def _designs(
+        self, tested: Sequence[tuple[_Line, Experiment]]
+    ) -> tuple[list[tuple[_Line, Experiment]], list[ProbeDesign]]:
+        """The tests and their probes, cut where they are longer than what the source can run.
+
+        A test of which nothing fits is left out.
+        """
         source = self.loop.notebook.source
         whole = [test.text[:LONGEST] for _, test in tested]
         short = cut(whole, [None] * len(whole), source.tokenize, room_of(source))
-        return [
-            ProbeDesign(line.now.id, "test", text or long, test.fires)
-            for (line, test), text, long in zip(tested, short, whole, strict=True)
-        ]
+        fit = [(one, text) for one, text in zip(tested, short, strict=True) if text]
+        probes = [ProbeDesign(line.now.id, "test", text, test.fires) for (line, test), text in fit]
+        return [one for one, _ in fit], probes
 
     def update(self, line: _Line, found: Update) -> None:
         """Take the model's word; a refined hypothesis is a new one, and goes on."""

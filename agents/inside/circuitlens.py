@@ -248,9 +248,10 @@ def _sums(taken: _Drawn) -> list[str]:
             f"The budget ended after {taken.run} of {taken.wanted} places (each text that "
             f"is run again is a probe)."
         )
-    elif lost := taken.wanted - len(samples):
+    looked = taken.run if taken.cut else taken.wanted
+    if lost := looked - len(samples):
         notes.append(
-            f"{lost} of {taken.wanted} places were left out: their text is cut otherwise, or "
+            f"{lost} of {looked} places were left out: their text is cut otherwise, or "
             f"does not fire, when the model runs in float32."
         )
     return notes

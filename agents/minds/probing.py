@@ -36,8 +36,9 @@ def designs(
         room_of(notebook.source),
     )
     for number, (trial, text) in enumerate(zip(found.probes, texts, strict=True)):
-        wanted = trial.hypothesis in live and text and text.strip() and text not in seen
-        if not text or not wanted or not (negatives or trial.fires) or len(kept) == PROBES:
+        if not text or not text.strip() or text in seen or trial.hypothesis not in live:
+            continue
+        if not (negatives or trial.fires) or len(kept) == PROBES:
             continue
         seen.add(text)
         place_of[number] = len(kept)

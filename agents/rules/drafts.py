@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 Tokenize = Callable[[Sequence[str]], list[tuple[str, ...]]]
 
-#: A word with the white space before it.
-_WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
+#: A word with the white space before it; of what has no spaces, 20 characters.
+_WORD = re.compile(r"\s*\S{1,20}\s*$|\s*\S{1,20}")
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ def fitted(drafts: Iterable[Draft], tokenize: Tokenize, room: int | None) -> lis
     while room is not None and not all(fits):
         lengths = _lengths(found, tokenize)
         fits = [length <= room for length in lengths]
-        cut = []
+        kept = []
         for draft, length, good in zip(found, lengths, fits, strict=True):
             words = len(_words(draft.before)) + len(_words(draft.after))
             if not good and not words:
                 continue  # the trigger alone is too long
-            cut.append(
+            kept.append(
                 draft if good else _shorter(draft, math.ceil(words * (length - room) / length))
             )
-        found, fits = cut, fits if len(cut) == len(fits) else [False] * len(cut)
+        found, fits = kept, fits if len(kept) == len(fits) else [False] * len(kept)
     return found
 
 
@@ -69,7 +69,7 @@ def cut(
 
     keep: a string of each text of which the last occurrence stays, None where its beginning does.
     """
-    parts = []
+    parts = []  # `clause` is the number of the text here
     for text, kept in zip(texts, keep, strict=True):
         before, trigger, after = text.rpartition(kept) if kept else ("", "", "")
         parts.append(
@@ -79,7 +79,7 @@ def cut(
         )
     short: list[str | None] = [None] * len(parts)
     for draft in fitted(parts, tokenize, room):
-        short[draft.clause] = draft.text
+        short[draft.clause] = draft.text or None
     return short
 
 

@@ -15,7 +15,7 @@ from ...sae.errors import RuleError
 
 #: A longer regular expression is no explanation.
 LONGEST_REGEX = 200
-#: Ways to match a text of LONGEST_TEXT characters that are tried in the worst case.
+#: Ways to match a token of LONGEST_TEXT characters that are tried in the worst case.
 MOST_WAYS, LONGEST_TEXT = 100_000, 20
 
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")

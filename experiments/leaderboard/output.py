@@ -27,13 +27,13 @@ _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 #: What stands beside the page.
-BESIDE = (".json", ".md")
+JSON, MARKDOWN = ".json", ".md"
 
 
 def check_page(page: Path, read: Sequence[Path]) -> None:
     """Raise BenchmarkError where the page, or what stands beside it, would go over a file that is read."""
     kept = {path.resolve() for path in read}
-    for path in (page, *map(page.with_suffix, BESIDE)):
+    for path in (page, page.with_suffix(JSON), page.with_suffix(MARKDOWN)):
         if path.resolve() in kept:
             raise BenchmarkError(
                 f"{path} is read, and the leaderboard would be written over it: give another --output."
@@ -48,8 +48,8 @@ def write_leaderboard(boards: Sequence[Board], page: Path, wide: bool = False) -
     rankings, refused = rank_saes(boards)
     texts = {
         page: as_page(boards, rankings, refused),
-        page.with_suffix(BESIDE[0]): as_json(boards, rankings, refused),
-        page.with_suffix(BESIDE[1]): as_markdown(boards, rankings, refused, wide),
+        page.with_suffix(JSON): as_json(boards, rankings, refused),
+        page.with_suffix(MARKDOWN): as_markdown(boards, rankings, refused, wide),
     }
     for path, text in texts.items():
         with new_file(path) as draft:

@@ -130,7 +130,7 @@ class _Trainer(SAETrainer[Any, Any]):
         if self.activation_scaler.scaling_factor is None:
             self.activation_scaler.scaling_factor = self._scale()
         revived_until = round(self.settings.aux_until * self.cfg.total_training_steps)
-        output = None
+        output, whole = None, False
         try:
             while self.n_training_samples < self.cfg.total_training_samples:
                 if self.n_training_steps >= revived_until:  # from here on, none counts as dead
@@ -138,14 +138,18 @@ class _Trainer(SAETrainer[Any, Any]):
                 self.maybe_reset_sparsity()
                 batch = next(self.data_provider)
                 with unbroken():
+                    whole = (
+                        False  # a second signal does not wait, and what is half done is not kept
+                    )
                     output = self.step(batch)
                     self.n_training_steps += 1
+                    whole = True
                     self._checkpoint_if_needed()
                 shown.advance(self.settings.batch)
                 if self.n_training_steps % SHOWN_EVERY == 0:
                     shown.tell(**self._figures(output))
         except BaseException as stopped:
-            if output is not None and not isinstance(stopped, Exception):
+            if whole and not isinstance(stopped, Exception):
                 with unbroken():
                     self.save_checkpoint(str(self.n_training_samples))
             raise

@@ -185,6 +185,14 @@ class Draws(Says):
         return await super().explain(task)
 
 
+def test_without_a_cap_on_probes_hints_have_none(inside):
+    inside(says=Says("boat", texts=3))
+    log = Log()
+    found = concluded("sage+says", budget=Budget(probes=None, rounds=1), log=log)
+    assert log["says"].why is None
+    assert found.spent["probes"] >= log["says"].probes > 0
+
+
 def test_the_graph_of_a_hint_is_recorded_in_each_attempt(inside):
     draws, log = Draws("harbour"), Log()
     inside(draws=draws)

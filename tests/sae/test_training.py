@@ -114,6 +114,27 @@ def test_a_stop_waits_for_the_step_and_loses_none(number, settings, tmp_path, mo
     assert len(steps) == settings.tokens // 64  # each step once
 
 
+def test_a_second_stop_keeps_no_half_step(settings, tmp_path, monkeypatch):
+    run, steps = torch.optim.Adam.step, []
+
+    def stopped_twice(self, *asked):
+        steps.append(1)
+        if len(steps) == 21:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return run(self, *asked)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", stopped_twice)
+    settings = dataclasses.replace(settings, checkpoints=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "broken")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    (kept,) = (tmp_path / "broken" / "checkpoints").iterdir()
+    assert int(kept.name) < 21 * 64  # the last one that was made on the way
+    train(settings, tmp_path / "broken")
+    assert load_sae(str(tmp_path / "broken")).n_features == 64
+
+
 class Shown(Bar):
     """A progress bar that keeps the share of dead latents that it was told last."""
 

@@ -64,6 +64,12 @@ def test_texts_are_cut_around_what_is_to_stay():
     assert cut([text], [None], str_words, None) == [text]
 
 
+def test_text_without_spaces_is_cut_too():
+    address, sentence = "https://example.com/" + "a" * 60, "日" * 50
+    short = cut([address, sentence, ""], [None] * 3, lambda texts: [tuple(t) for t in texts], 45)
+    assert short == [address[:40], sentence[:40], None]
+
+
 @pytest.mark.parametrize("room", [3, 8, 20])
 def test_texts_of_a_rule_fit_and_the_rule_still_says_so(room):
     rule = Rule(clauses=(Clause(conditions=(current("word", "maps"),), level=1.0),), unit=1.0)
