@@ -98,7 +98,7 @@ class BinaryTopKTrainingSAE(BinaryTraining):
         super().initialize_weights()
         place = self.W_enc.device
         self.register_buffer("hard", torch.tensor(self.cfg.soft_steps == 0, device=place))
-        self.register_buffer("mean_activation", torch.zeros(self.cfg.d_sae, device=place))
+        self.register_buffer("mean_activation", torch.ones(self.cfg.d_sae, device=place))
         self.register_buffer("steps_silent", torch.zeros(self.cfg.d_sae, device=place))
         self._step = 0
 
@@ -195,21 +195,19 @@ class BinaryTopKTrainingSAE(BinaryTraining):
         self.steps_silent = torch.where(fires > 0, 0, self.steps_silent + 1)
         if not self.hard:
             mean = codes.sum(0).float() / fires.clamp_min(1)
-            known = self.mean_activation > 0
-            moved = torch.where(known, torch.lerp(self.mean_activation, mean, NEW), mean)
+            first = self._step == 0
+            moved = mean if first else torch.lerp(self.mean_activation, mean, NEW)
             self.mean_activation = torch.where(fires > 0, moved, self.mean_activation)
 
     @torch.no_grad()
     def _harden(self) -> None:
         for name, value in self._hardened(dict(self.named_parameters())).items():
             self.get_parameter(name).copy_(value)
-        self.steps_silent.zero_()  # what is left at first is all latents', not of a feature
         self.hard.fill_(True)
 
     def _hardened(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Of soft weights, those that change when codes become 0 or 1."""
         mean = self.mean_activation.to(weights["W_dec"].dtype)
-        mean = torch.where(mean > 0, mean, 1)  # of what never fired nothing is known
         return {
             "W_enc": weights["W_enc"] / mean,
             "W_dec": weights["W_dec"] * mean[:, None],
