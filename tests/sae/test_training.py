@@ -83,6 +83,15 @@ def test_training_goes_on_from_its_checkpoint(settings, tmp_path, monkeypatch):
     assert load_sae(str(tmp_path / "broken")).n_features == 64
 
 
+@pytest.fixture
+def heeding():
+    """SIGINT as a terminal's processes have it, also where whoever started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_waits_for_the_step_and_loses_none(number, settings, tmp_path, monkeypatch):
     class Ended(BaseException):
@@ -114,6 +123,7 @@ def test_a_stop_waits_for_the_step_and_loses_none(number, settings, tmp_path, mo
     assert len(steps) == settings.tokens // 64  # each step once
 
 
+@pytest.mark.usefixtures("heeding")
 def test_a_second_stop_keeps_no_half_step(settings, tmp_path, monkeypatch):
     run, steps = torch.optim.Adam.step, []
 
